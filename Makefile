@@ -1,0 +1,29 @@
+# Thin: what a target does lives in the Python that it calls. All of it runs in .venv, which is made on first use.
+PYTHON := $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || echo python3)
+BIN := .venv/bin
+
+.PHONY: test lint demo bench .venv
+
+test: lint
+	$(BIN)/pytest
+
+lint: .venv
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+# Train; then, each in a new process, answer a held-out question and explain the answer to a typed one.
+demo: .venv
+	$(BIN)/accelerate launch train.py recipes/calc/demo.yaml --output_dir runs/demo --results_dir runs/demo
+	$(BIN)/hf-calc ask runs/demo --held-out
+	$(BIN)/hf-calc explain runs/demo --output runs/demo/saliency \
+		--question "What is the maximum number of pears owned either by Anna or Carl?" \
+		--context "Mark has 907 pears, Anna has 816 pears, Carl has 302 pears, Anna gave 224 pears to Mark."
+
+bench: .venv
+	$(BIN)/python benchmarks/symbolic_layer.py
+
+.venv: .venv/installed
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
