@@ -1,0 +1,245 @@
+"""RelevanceTrainer: what it optimizes, logs and resumes."""
+
+import copy
+import math
+
+import pytest
+import torch
+from transformers import HfArgumentParser, Trainer
+
+from hf_relevance import BiLSTMAttentionDataCollator, RelevanceTrainer, RelevanceTrainingArguments, relevance_loss
+from hf_relevance.relevance_loss import normalized_entropy, relevance_target
+from hf_relevance.tokenization import build_tokenizer
+
+TOKENIZER = build_tokenizer([" ".join(f"word{n}" for n in range(38))], min_frequency=1)
+COLLATE = BiLSTMAttentionDataCollator(TOKENIZER)
+# Lengths 0 and 1 among them: the means of the loss must not notice how batches are cut.
+TEXTS = [
+    {
+        "input_ids": torch.randint(2, 40, (length,), generator=torch.Generator().manual_seed(i)).tolist(),
+        "labels": i % 2,
+    }
+    for i, length in enumerate([5, 0, 7, 1, 3, 9, 2, 4])
+]
+# Adam would hide a wrong scale of the gradient.
+SGD = {"amsgrad": False, "optim": "sgd", "learning_rate": 0.1, "max_grad_norm": 0.0, "weight_decay": 0.0}
+
+
+@pytest.fixture
+def train(make_model, tmp_path):
+    """Trains a copy of one model; keyword arguments are training arguments. Returns the trainer."""
+    model = make_model().float()
+
+    def run(trainer_class=RelevanceTrainer, resume=None, **kwargs):
+        args = RelevanceTrainingArguments(
+            tmp_path / f"run{len(list(tmp_path.iterdir()))}",
+            **{"max_steps": 2, "logging_steps": 1, "save_strategy": "no", "report_to": "none", "use_cpu": True}
+            | kwargs,
+        )
+        trainer = trainer_class(
+            copy.deepcopy(model),
+            args,
+            train_dataset=TEXTS,
+            eval_dataset=TEXTS[:3],
+            data_collator=COLLATE,
+            processing_class=TOKENIZER,
+        )
+        trainer.train(resume_from_checkpoint=resume)
+        return trainer
+
+    run.model = model
+    return run
+
+
+def weights(trainer):
+    return dict(trainer.model.named_parameters())
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_two_steps_move_every_parameter(train, weight):
+    trained = weights(train(relevance_weight=weight))
+    for name, parameter in train.model.named_parameters():
+        assert not torch.equal(parameter, trained[name]), name
+    assert not trained["bilstm.embed_tokens.weight"][0].any()  # padding stays zero
+
+
+@pytest.mark.parametrize("options", [{}, {"relevance_normalizer": "l1", "relevance_detach_target": False}])
+def test_accumulation_1x4_equals_4x1(train, options):
+    trainers = [
+        train(per_device_train_batch_size=size, gradient_accumulation_steps=steps, **SGD, **options)
+        for size, steps in ((4, 1), (1, 4))
+    ]
+    torch.testing.assert_close(*map(weights, trainers))
+    whole, accumulated = (trainer.state.log_history[0] for trainer in trainers)
+    for name in ("loss", "cross_entropy_loss", "relevance_loss", "attention_entropy", "target_entropy"):
+        assert accumulated[name] == pytest.approx(whole[name], rel=1e-5), name
+
+
+def test_logged_parts_are_means_over_texts(train):
+    # One log after two steps of 4 x 1 texts: learning_rate 0 keeps the model as it was, so one pass says it all.
+    options = {"relevance_weight": 0.3, "relevance_normalizer": "l1", "relevance_target_score": "probability"}
+    log = train(
+        per_device_train_batch_size=1, gradient_accumulation_steps=4, logging_steps=2, learning_rate=0.0, **options
+    ).state.log_history[0]
+    batch = COLLATE(TEXTS)
+    mask = batch["attention_mask"]
+    with torch.no_grad():
+        outputs = train.model(**batch, output_attentions=True, target_score="probability")
+        relevance = relevance_loss(outputs.attentions, outputs.gradient_importance, mask, "l1")
+        target = relevance_target(outputs.gradient_importance, mask, "l1").exp()
+    two_or_more = mask.sum(-1) > 1
+    expected = {
+        "loss": outputs.loss + 0.3 * relevance,
+        "cross_entropy_loss": outputs.loss,
+        "relevance_loss": relevance,
+        "attention_entropy": normalized_entropy(outputs.attentions, mask)[two_or_more].mean(),
+        "target_entropy": normalized_entropy(target, mask)[two_or_more].mean(),
+    }
+    assert two_or_more.sum() == 6
+    for name, value in expected.items():
+        assert log[name] == pytest.approx(value.item(), rel=1e-5), name
+
+
+def test_each_log_is_of_its_own_training_steps(train):
+    options = {"learning_rate": 0.0, "per_device_train_batch_size": 4}
+    (whole,) = [log for log in train(logging_steps=2, **options).state.log_history if "loss" in log]
+    evaluated = train(eval_strategy="steps", eval_steps=1, **options)  # whose texts must not count
+    first, second = [log for log in evaluated.state.log_history if "loss" in log]
+    assert first["relevance_loss"] != pytest.approx(second["relevance_loss"], rel=0.01)
+    assert (first["relevance_loss"] + second["relevance_loss"]) / 2 == pytest.approx(whole["relevance_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("weight", "score", "constant_attention", "normalizer", "temperature", "detach_target", "direction"),
+    [
+        (1.0, "logit_margin", False, "softmax", 1.0, True, "target_to_attention"),
+        (0.5, "loss", True, "l1", 0.5, False, "attention_to_target"),
+        (2.0, "probability", False, "l1", 2.0, True, "attention_to_target"),
+    ],
+)
+def test_one_step_descends_the_gradient_of_the_documented_loss(
+    train, weight, score, constant_attention, normalizer, temperature, detach_target, direction
+):
+    trainer = train(
+        relevance_weight=weight,
+        relevance_target_score=score,
+        relevance_constant_attention=constant_attention,
+        relevance_normalizer=normalizer,
+        relevance_temperature=temperature,
+        relevance_detach_target=detach_target,
+        relevance_direction=direction,
+        per_device_train_batch_size=8,
+        max_steps=1,
+        **SGD,
+    )
+    batch = COLLATE(TEXTS)
+    outputs = train.model(**batch, output_attentions=True, target_score=score, constant_attention=constant_attention)
+    relevance = relevance_loss(
+        outputs.attentions,
+        outputs.gradient_importance,
+        batch["attention_mask"],
+        normalizer,
+        temperature,
+        detach_target,
+        direction,
+    )
+    (outputs.loss + weight * relevance).backward()
+    expected = {name: value - 0.1 * value.grad for name, value in train.model.named_parameters()}
+    torch.testing.assert_close(weights(trainer), expected)
+
+
+def test_weight_0_is_plain_cross_entropy_exactly(train):
+    class Plain(RelevanceTrainer):
+        compute_loss = Trainer.compute_loss
+
+    baseline, plain = train(relevance_weight=0.0), train(Plain, relevance_weight=0.0)
+    assert all(torch.equal(parameter, weights(plain)[name]) for name, parameter in weights(baseline).items())
+    assert "relevance_loss" not in baseline.state.log_history[0]
+    related = train(relevance_weight=1.0)
+    assert any(not torch.equal(parameter, weights(plain)[name]) for name, parameter in weights(related).items())
+
+
+def test_the_loss_draws_attention_to_the_gradient(train):
+    # The claim of the whole: from the same start, what is trained with the l1 form ends with a lower l1 loss.
+    def final(weight):
+        trainer = train(
+            relevance_weight=weight,
+            relevance_normalizer="l1",
+            max_steps=40,
+            per_device_train_batch_size=8,
+            learning_rate=0.02,
+        )
+        batch = COLLATE(TEXTS)
+        with torch.no_grad():
+            outputs = trainer.model(**batch, output_attentions=True)
+        return relevance_loss(outputs.attentions, outputs.gradient_importance, batch["attention_mask"], "l1")
+
+    assert final(1.0) < final(0.0) / 2
+
+
+def test_evaluation_has_the_loss_of_training_and_no_ragged_output(train):
+    trainer = train(relevance_weight=0.5, per_device_eval_batch_size=3)
+    batch = COLLATE(TEXTS)
+    predictions = trainer.predict(TEXTS)
+    with torch.no_grad():
+        outputs = trainer.model(**batch, output_attentions=True)
+        relevance = relevance_loss(outputs.attentions, outputs.gradient_importance, batch["attention_mask"])
+    torch.testing.assert_close(torch.from_numpy(predictions.predictions), outputs.logits)
+    assert predictions.label_ids.tolist() == batch["labels"].tolist()
+    assert trainer.evaluate(TEXTS)["eval_loss"] == pytest.approx((outputs.loss + 0.5 * relevance).item(), rel=1e-5)
+
+
+def test_resuming_gives_the_same_weights(train):
+    options = {"max_steps": 5, "per_device_train_batch_size": 3, "save_strategy": "steps", "save_steps": 2}
+    straight = train(**options)
+    resumed = train(resume=f"{straight.args.output_dir}/checkpoint-2", **options)
+    assert all(torch.equal(parameter, weights(resumed)[name]) for name, parameter in weights(straight).items())
+    for one, other in zip(straight.state.log_history[2:5], resumed.state.log_history[2:5], strict=True):
+        assert one["relevance_loss"] == other["relevance_loss"]
+
+
+def test_the_optimizer_is_the_recipe(train):
+    optimizer = train(max_steps=1).optimizer.optimizer
+    assert type(optimizer) is torch.optim.Adam
+    assert optimizer.defaults["amsgrad"]
+    assert optimizer.defaults["lr"] == 1e-3
+    decayed, free = optimizer.param_groups
+    assert (decayed["weight_decay"], free["weight_decay"]) == (1e-5, 0.0)
+    model = train.model
+    sizes = [sorted(parameter.numel() for parameter in group["params"]) for group in (decayed, free)]
+    assert sizes[0] == sorted(
+        parameter.numel()
+        for name, parameter in model.named_parameters()
+        if "bias" not in name and "attention" not in name
+    )
+    assert sum(map(sum, sizes)) == model.num_parameters()
+    assert type(train(max_steps=1, amsgrad=False).optimizer.optimizer) is torch.optim.AdamW
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        *(({"relevance_weight": weight}, "relevance_weight must be 0 or a positive finite number") for weight in
+          (-0.1, math.inf, -math.inf, math.nan)),
+        *(({"relevance_temperature": t}, "positive and finite") for t in (0.0, -1.0, math.inf, math.nan)),
+        ({"relevance_target_score": "logit"}, "relevance_target_score must be one of logit_margin"),
+        ({"relevance_normalizer": "max"}, "relevance_normalizer must be one of softmax, l1, got 'max'"),
+        ({"relevance_direction": "both"}, "relevance_direction must be one of"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_fail_at_construction(tmp_path, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        RelevanceTrainingArguments(tmp_path, **wrong)
+
+
+def test_arguments_can_be_parsed_from_a_command_line(tmp_path):
+    line = f"--output_dir {tmp_path} --relevance_weight 0.2 --relevance_normalizer l1 --no_relevance_detach_target"
+    (args,) = HfArgumentParser(RelevanceTrainingArguments).parse_args_into_dataclasses(line.split())
+    assert (args.relevance_weight, args.relevance_normalizer, args.relevance_detach_target) == (0.2, "l1", False)
+    assert (args.learning_rate, args.num_train_epochs, args.lr_scheduler_type) == (1e-3, 8, "constant")
+
+
+def test_a_vocabulary_from_another_model_is_refused(make_model, tmp_path):
+    args = RelevanceTrainingArguments(tmp_path, report_to="none", use_cpu=True)
+    with pytest.raises(ValueError, match="the tokenizer has 40 words, but the model 41"):
+        RelevanceTrainer(make_model(vocab_size=41), args, processing_class=TOKENIZER)
