@@ -22,7 +22,7 @@ ANY = None
 
 MODEL = (
     ".configuration_* .calculator .symbolic_layer .relevance_loss .processing_* .modeling_* "
-    ".tokenization .word_vectors .data_collator"
+    ".span_decoding .tokenization .word_vectors .data_collator"
 )
 
 # Files (the first row that fits counts), modules of this repository that they may import, other packages.
@@ -32,7 +32,8 @@ RULES = [
     ("hf_*/symbolic_layer.py", ".configuration_*", SHIPPED),
     ("hf_*/relevance_loss.py", ".configuration_*", SHIPPED),
     ("hf_*/quantities.py", ".calculator", SHIPPED),
-    ("hf_*/processing_*.py", ".configuration_* .calculator .quantities", SHIPPED),
+    ("hf_*/span_decoding.py", "", SHIPPED),
+    ("hf_*/processing_*.py", ".configuration_* .calculator .quantities .span_decoding", SHIPPED),
     ("hf_*/modeling_*.py", ".configuration_* .calculator .symbolic_layer .relevance_loss", SHIPPED),
     ("hf_*/data_collator.py", ".configuration_* .calculator .processing_*", ANY),
     ("hf_*/metrics/*.py", "", ANY),

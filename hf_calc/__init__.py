@@ -1,0 +1,32 @@
+"""A calculator as a differentiable layer of BERT, for question answering over numbers (Yoshikawa et al.)."""
+
+from transformers import AutoConfig, AutoModel, AutoModelForQuestionAnswering, AutoProcessor
+
+from .calculator import Calculator
+from .configuration_calculator_qa import CalculatorQAConfig
+from .data_collator import CalculatorQADataCollator
+from .modeling_calculator_qa import BertForCalculatorQA
+from .processing_calculator_qa import CalculatorQAProcessor
+from .symbolic_layer import SymbolicLayer
+from .trainer import CalculatorQATrainer, CalculatorQATrainingArguments
+
+AutoConfig.register(CalculatorQAConfig.model_type, CalculatorQAConfig)
+AutoModel.register(CalculatorQAConfig, BertForCalculatorQA)
+AutoModelForQuestionAnswering.register(CalculatorQAConfig, BertForCalculatorQA)
+AutoProcessor.register(CalculatorQAConfig, CalculatorQAProcessor)
+
+# What `save_pretrained` copies beside the weights, so that the model also loads where this package is not installed.
+CalculatorQAConfig.register_for_auto_class()
+BertForCalculatorQA.register_for_auto_class("AutoModelForQuestionAnswering")
+CalculatorQAProcessor.register_for_auto_class()
+
+__all__ = [
+    "BertForCalculatorQA",
+    "Calculator",
+    "CalculatorQAConfig",
+    "CalculatorQADataCollator",
+    "CalculatorQAProcessor",
+    "CalculatorQATrainer",
+    "CalculatorQATrainingArguments",
+    "SymbolicLayer",
+]

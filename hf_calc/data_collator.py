@@ -1,0 +1,21 @@
+"""Rows of a dataset in, a padded batch out; tokenizing on the way costs less than storing every pair's result."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class CalculatorQADataCollator:
+    """Makes batches for `BertForCalculatorQA` from rows with `question`, `passage` and, for training, `answer`.
+
+    Args:
+        processor: a `CalculatorQAProcessor`.
+    """
+
+    processor: Any
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Tensors of `CalculatorQAProcessor.__call__`; labels only if every row has an `answer`."""
+        answers = [row["answer"] for row in rows] if all("answer" in row for row in rows) else None
+        batch = self.processor([row["question"] for row in rows], [row["passage"] for row in rows], answers)
+        return dict(batch)

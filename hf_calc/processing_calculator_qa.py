@@ -1,0 +1,374 @@
+"""CalculatorQAProcessor: question and passage in, tensors of `BertForCalculatorQA` out, and answers back from them.
+
+What is unusual: numbers are split into digits (`123` is read as `1 ##2 ##3`, by dropping the pieces of several digits
+from the WordPiece vocabulary while every other id stays), every pair of numbers comes with the calculator's result as
+tokens, and the places that equal the answer are looked up by exact value in all of them, for a whole batch at once.
+
+Shapes as in `modeling_calculator_qa`: B rows, T tokens, N numbers, D pairs, L tokens of a result, S answer spans.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+import torch
+from transformers import BatchEncoding, BertTokenizer, ProcessorMixin
+from transformers.tokenization_utils_base import LARGE_INTEGER
+from transformers.utils import logging
+
+from .calculator import TOKENS, Calculator, Numbers, format_number, pack_left
+from .quantities import find_quantities
+from .span_decoding import SpanPredictions, best_spans
+
+logger = logging.get_logger(__name__)
+
+SEGMENTS = ("question", "passage", "calculator")
+
+
+def split_digits(tokenizer: BertTokenizer) -> BertTokenizer:
+    """The same tokenizer with every digit of a number a token of its own.
+
+    Pieces of several digits, and of digits behind a symbol ("£10"), leave the vocabulary; all other ids stay. Pieces
+    with letters ("1990s") are no numbers and stay.
+
+    Raises:
+        TypeError: a tokenizer of another kind that has such pieces.
+    """
+    vocabulary = tokenizer.get_vocab()
+    single = {t: index for t, index in vocabulary.items() if not re.fullmatch(r"(##)?([0-9]{2,}|[^\w#][0-9]+)", t)}
+    if len(single) == len(vocabulary):
+        return tokenizer
+    if not isinstance(tokenizer, BertTokenizer):
+        raise TypeError(f"needed a BertTokenizer, got a {type(tokenizer).__name__}: start from a BERT checkpoint")
+    return BertTokenizer(
+        vocab=single,
+        do_lower_case=tokenizer.do_lower_case,
+        tokenize_chinese_chars=tokenizer.tokenize_chinese_chars,
+        strip_accents=tokenizer.strip_accents,
+        model_max_length=tokenizer.model_max_length,
+        **tokenizer.special_tokens_map,
+    )
+
+
+def pair_arguments(num_quantities: int) -> torch.Tensor:
+    """All unordered pairs (i, j), i < j, of N numbers as (N (N - 1) / 2, 2), the pairs of fewer numbers first."""
+    return torch.tril_indices(num_quantities, num_quantities, offset=-1).flip(0).T
+
+
+class _Mention(NamedTuple):
+    """A number of a row: its value, its segment and characters there, its first and last token."""
+
+    value: Decimal
+    segment: int
+    start: int
+    end: int
+    first_token: int
+    last_token: int
+
+
+class _Rows(NamedTuple):
+    """Tokenized rows: the encoding of all, the example and the numbers of each."""
+
+    encoding: BatchEncoding
+    examples: list[int]
+    mentions: list[list[_Mention]]
+
+
+class CalculatorQAProcessor(ProcessorMixin):
+    """Prepares texts for `BertForCalculatorQA` and reads its outputs.
+
+    Args:
+        tokenizer: of the BERT checkpoint; its digits are split. Its `model_max_length` is the most that the model
+            reads, the calculator's result included; 512 if it has none.
+        operations: of the `Calculator`.
+        number_words: whether number words are numbers too, see `find_quantities`.
+        stride: tokens by which the windows of a long passage overlap.
+        result_tokens: room kept in a full window for the calculator's result; + and - of two 7-digit numbers take 74.
+            A pair whose result does not fit behind its window is no candidate.
+
+    Raises:
+        TypeError: no BERT tokenizer.
+        ValueError: unknown operations, or no room left for text.
+    """
+
+    tokenizer_class = "AutoTokenizer"
+
+    def __init__(
+        self,
+        tokenizer: BertTokenizer,
+        operations: Sequence[str] = ("+", "-"),
+        number_words: bool = False,
+        stride: int = 64,
+        result_tokens: int = 96,
+        **kwargs,
+    ):
+        tokenizer = split_digits(tokenizer)
+        if tokenizer.model_max_length > LARGE_INTEGER:  # the checkpoint does not say
+            tokenizer.model_max_length = 512
+        super().__init__(tokenizer, **kwargs)
+        self.calculator = Calculator(operations)
+        self.operations = list(operations)
+        self.number_words = number_words
+        self.stride = stride
+        self.result_tokens = result_tokens
+        self._result_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(TOKENS)))
+        # A window is [CLS] Q [SEP] P [SEP]; each holds enough of the passage to get ahead by at least its overlap.
+        self._window_tokens = tokenizer.model_max_length - result_tokens
+        self._question_tokens = self._window_tokens - 3 - max(1, 2 * stride)
+        if stride < 0 or result_tokens < 0 or self._question_tokens < 1:
+            raise ValueError(
+                f"stride {stride} and result_tokens {result_tokens} leave no room for a question: they take "
+                f"2 * stride + result_tokens + 3 of {tokenizer.model_max_length} tokens; neither may be negative"
+            )
+
+    def __call__(
+        self,
+        question: str | Sequence[str],
+        passage: str | Sequence[str],
+        answers: str | Sequence[str | Sequence[str]] | None = None,
+    ) -> BatchEncoding:
+        """Turns texts into tensors, one row an example, or several overlapping windows for a long passage.
+
+        Args:
+            question, passage: one text each, or lists of equal length.
+            answers: per example the answer, or several spellings of it; adds the labels. A number is found by its
+                value, other text as whole words in either case.
+
+        Returns:
+            input_ids, attention_mask, token_type_ids, segment_ids (B, T), example_ids (B,),
+            quantity_positions (B, N), candidate_arguments (B, D, 2), candidate_ids (B, D, L), and with answers
+            answer_spans (B, S, 2), candidate_answer_spans (B, D, S, 2), argument_labels (B, D).
+
+        Raises:
+            ValueError: lists of different lengths, or a question that leaves no room for a passage.
+        """
+        questions, passages = _as_lists(question, passage)
+        rows = self._tokenize(questions, passages)
+        input_ids, attention_mask, token_type_ids, is_special = (
+            torch.tensor(rows.encoding[name])
+            for name in ("input_ids", "attention_mask", "token_type_ids", "special_tokens_mask")
+        )
+
+        counts = torch.tensor([len(mentions) for mentions in rows.mentions])
+        width = max(2, int(counts.max()))  # so that D is never 0
+        is_number = torch.arange(width) < counts.unsqueeze(1)  # (B, N)
+        positions = torch.zeros(is_number.shape, dtype=torch.long)
+        positions[is_number] = torch.tensor([m.first_token for row in rows.mentions for m in row], dtype=torch.long)
+
+        arguments = pair_arguments(width)  # (D, 2)
+        is_pair = is_number[:, arguments[:, 1]]  # (B, D), decided by the later number
+        # All P pairs of the batch at once, by the places of their numbers in one list.
+        numbers = Numbers.from_decimals([m.value for row in rows.mentions for m in row])
+        place = (is_number.flatten().cumsum(0) - 1).view_as(is_number)
+        results = self.calculator.encode(*(numbers[place[:, side][is_pair]] for side in arguments.T))
+        length = attention_mask.sum(-1, keepdim=True).expand_as(is_pair)[is_pair]
+        fits = length + (results.tokens != 0).sum(-1) <= self.tokenizer.model_max_length
+        pad = self.tokenizer.pad_token_id
+        candidate_ids = torch.where(fits.unsqueeze(-1), self._result_ids[results.tokens], pad)
+
+        batch = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "segment_ids": torch.where(is_special > 0, -1, token_type_ids),
+            "example_ids": torch.tensor(rows.examples),
+            "quantity_positions": positions,
+            "candidate_arguments": arguments.expand(len(is_pair), -1, -1),
+            "candidate_ids": _scatter(candidate_ids, is_pair, fill=pad),
+        }
+        if answers is not None:
+            answers = [answers] if isinstance(answers, str) else answers
+            batch |= self._labels(questions, passages, answers, rows, results, is_pair, fits)
+        return BatchEncoding(batch)
+
+    def _tokenize(self, questions: list[str], passages: list[str]) -> _Rows:
+        """Tokenizes, cuts long passages into windows and finds the numbers of each row."""
+        for question in questions:
+            # A character makes at most three tokens, the letters of a Hangul syllable: only suspects are counted.
+            if 3 * len(question) > self._question_tokens:
+                length = len(self.tokenizer.tokenize(question))
+                if length > self._question_tokens:
+                    raise ValueError(
+                        f"the question {question[:40]!r}... has {length} tokens, but only {self._question_tokens} fit "
+                        "beside a window of its passage and the calculator's result: shorten it"
+                    )
+        encoding = self.tokenizer(
+            questions,
+            passages,
+            truncation="only_second",
+            max_length=self._window_tokens,
+            stride=self.stride,
+            return_overflowing_tokens=True,
+            return_special_tokens_mask=True,
+            padding=True,
+        )
+        examples = encoding["overflow_to_sample_mapping"]
+        if len(examples) > len(questions):
+            logger.warning_once(
+                f"Question and passage are longer than the {self._window_tokens} tokens that fit beside the "
+                "calculator's result. The passage is read in overlapping windows; numbers of different windows are "
+                "not paired."
+            )
+        quantities = [
+            [(segment, q) for segment, text in enumerate(pair) for q in find_quantities(text, self.number_words)]
+            for pair in zip(questions, passages, strict=True)
+        ]
+        mentions = []
+        for row, example in enumerate(examples):
+            mentions.append([])
+            for segment, quantity in quantities[example]:
+                tokens = _token_span(encoding, row, segment, quantity.start, quantity.end)
+                if tokens is not None:
+                    mentions[-1].append(_Mention(quantity.value, segment, quantity.start, quantity.end, *tokens))
+        return _Rows(encoding, examples, mentions)
+
+    def _labels(self, questions, passages, answers, rows: _Rows, results, is_pair, fits) -> dict[str, torch.Tensor]:
+        """The places of the answers: a number wherever its value stands, other text as whole words."""
+        answers = [[answer] if isinstance(answer, str) else list(answer) for answer in answers]
+        if len(answers) != len(questions):
+            raise ValueError(
+                f"got {len(answers)} answers for {len(questions)} questions: give each question one answer, or one "
+                "list of its spellings"
+            )
+        values = [[self._value(answer) for answer in spellings] for spellings in answers]
+        spans = []
+        for row, example in enumerate(rows.examples):
+            found = {m[-2:] for m in rows.mentions[row] if m.value in values[example]}
+            for answer, value in zip(answers[example], values[example], strict=True):
+                if value is None:
+                    found.update(_word_spans(rows, row, (questions[example], passages[example]), answer.strip()))
+            spans.append(sorted(found))
+        most = max(1, *(len(found) for found in spans))
+        answer_spans = torch.tensor([found + [(-1, -1)] * (most - len(found)) for found in spans])
+
+        pair_example = torch.tensor(rows.examples)[is_pair.nonzero()[:, 0]]  # (P,)
+        is_answer = torch.zeros_like(results.spans[..., 0], dtype=torch.bool)  # (P, R, 3)
+        for spelling in range(max(len(spellings) for spellings in values)):
+            column = [spellings[spelling] if spelling < len(spellings) else None for spellings in values]
+            wanted = Numbers.from_decimals(column)[pair_example[:, None, None]]
+            is_answer |= (results.values.mantissa == wanted.mantissa) & (results.values.decimals == wanted.decimals)
+        is_answer &= (results.spans[..., 0] >= 0) & fits[:, None, None]
+        result_spans = torch.stack(
+            [pack_left(side.flatten(1), is_answer.flatten(1), fill=-1) for side in results.spans.unbind(-1)], -1
+        )
+        return {
+            "answer_spans": answer_spans,
+            "candidate_answer_spans": _scatter(result_spans, is_pair, fill=-1),
+            "argument_labels": _scatter(is_answer[..., 0].any(-1).float(), is_pair, fill=0),
+        }
+
+    def _value(self, answer: str) -> Decimal | None:
+        """The value of an answer that is a number and nothing else."""
+        answer = answer.strip()
+        quantities = find_quantities(answer, self.number_words)
+        if len(quantities) == 1 and (quantities[0].start, quantities[0].end) == (0, len(answer)):
+            return quantities[0].value
+        return None
+
+    def post_process_question_answering(
+        self, outputs, question: str | Sequence[str], passage: str | Sequence[str], top_k: int = 1
+    ) -> list[list[dict]]:
+        """The answers in a model's outputs.
+
+        Args:
+            outputs: a `CalculatorQAModelOutput`.
+            question, passage: the texts that went in.
+            top_k: answers an example.
+
+        Returns:
+            Per example its answers, the best first, each a dict: `score` (p(start) p(end)), `answer` (text), `segment`
+            (`question`, `passage` or `calculator`), `start` and `end` (its characters in that text), `operands` (two
+            dicts with `value`, `segment`, `start`, `end`, or none) and `calculator` (the result that was read). A
+            text without any token has no answer.
+
+        Raises:
+            ValueError: outputs of other texts.
+        """
+        return self.decode_spans(best_spans(outputs, top_k), question, passage)
+
+    def decode_spans(
+        self, predictions: SpanPredictions, question: str | Sequence[str], passage: str | Sequence[str]
+    ) -> list[list[dict]]:
+        """The answers at spans already found; see `post_process_question_answering`."""
+        questions, passages = _as_lists(question, passage)
+        if len(predictions.window) != len(questions):
+            raise ValueError(
+                f"got predictions for {len(predictions.window)} examples but {len(questions)} questions: give the "
+                "texts that went in"
+            )
+        rows = self._tokenize(questions, passages)
+        first_row = {example: row for row, example in reversed(list(enumerate(rows.examples)))}
+        return [
+            [
+                {"score": math.exp(log_p)} | self._decode(rows, first_row[example] + window, *span, texts)
+                for log_p, window, *span in zip(*(field[example].tolist() for field in predictions), strict=True)
+                if log_p > -math.inf
+            ]
+            for example, texts in enumerate(zip(questions, passages, strict=True))
+        ]
+
+    def _decode(
+        self, rows: _Rows, row: int, start: int, end: int, argument_index: int, texts: tuple[str, str]
+    ) -> dict:
+        """One answer from its tokens; the result's characters come from tokenizing the calculator's string."""
+        operands, calculator = [], ""
+        if argument_index >= 0:
+            pairs = pair_arguments(len(rows.mentions[row]))
+            mentions = [rows.mentions[row][k] for k in pairs[argument_index].tolist()]
+            operands = [
+                {"value": format_number(m.value), "segment": SEGMENTS[m.segment], "start": m.start, "end": m.end}
+                for m in mentions
+            ]
+            calculator = self.calculator(*(m.value for m in mentions))
+        length = sum(rows.encoding["attention_mask"][row])
+        if start < length:
+            segment, encoding = rows.encoding["token_type_ids"][row][start], rows.encoding[row]
+        else:
+            segment, start, end = 2, start - length, end - length
+            encoding = self.tokenizer(calculator, add_special_tokens=False)[0]
+        text = (*texts, calculator)[segment]
+        first, last = encoding.offsets[start][0], encoding.offsets[end][1]
+        return {
+            "answer": text[first:last],
+            "segment": SEGMENTS[segment],
+            "start": first,
+            "end": last,
+            "operands": operands,
+            "calculator": calculator,
+        }
+
+
+def _as_lists(question, passage) -> tuple[list[str], list[str]]:
+    questions, passages = ([text] if isinstance(text, str) else list(text) for text in (question, passage))
+    if len(questions) != len(passages) or not questions:
+        raise ValueError(f"needed one passage a question, got {len(questions)} questions and {len(passages)} passages")
+    return questions, passages
+
+
+def _scatter(values: torch.Tensor, mask: torch.Tensor, fill: int) -> torch.Tensor:
+    """(P, ...) values to the P true places of a (B, D) mask, at least one entry wide: (B, D, ...)."""
+    scattered = values.new_full((*mask.shape, *(max(1, size) for size in values.shape[1:])), fill)
+    if values.numel():
+        scattered[mask] = values
+    return scattered
+
+
+def _token_span(encoding: BatchEncoding, row: int, segment: int, start: int, end: int) -> tuple[int, int] | None:
+    """First and last token of characters start..end of a segment; None if the row's window cuts them off."""
+    first, last = encoding.char_to_token(row, start, segment), encoding.char_to_token(row, end - 1, segment)
+    return None if first is None or last is None else (first, last)
+
+
+def _word_spans(rows: _Rows, row: int, texts: tuple[str, str], answer: str) -> Iterator[tuple[int, int]]:
+    """The token spans of a row where a text holds the answer as whole words, in either case, without cutting a number.
+
+    "9 yards" is in "9 yards", but not in "-9 yards" or "1.9 yards".
+    """
+    for segment, text in enumerate(texts if answer else ()):
+        numbers = [m for m in rows.mentions[row] if m.segment == segment]
+        for match in re.finditer(rf"(?<!\w){re.escape(answer)}(?!\w)", text, re.IGNORECASE):
+            tokens = _token_span(rows.encoding, row, segment, *match.span())
+            if tokens is not None and not any(m.start < edge < m.end for m in numbers for edge in match.span()):
+                yield tokens

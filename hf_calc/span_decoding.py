@@ -1,0 +1,62 @@
+"""From start and end logits to the best answer spans of each example, as tensors on any device."""
+
+from typing import NamedTuple
+
+import torch
+
+
+class SpanPredictions(NamedTuple):
+    """The K best answers of E examples, all fields (E, K), the best first.
+
+    Args:
+        log_probability: log p(start) + log p(end); -inf where an example has fewer than K spans.
+        window: which of the example's windows the span lies in, from 0.
+        start, end: first and last token of the span in `[CLS] Q [SEP] P [SEP] F(s) [SEP]`, without padding.
+        argument_index: the pair of numbers that the calculator was given in this window, -1 for none.
+    """
+
+    log_probability: torch.Tensor
+    window: torch.Tensor
+    start: torch.Tensor
+    end: torch.Tensor
+    argument_index: torch.Tensor
+
+
+def best_spans(outputs, top_k: int = 1, max_answer_tokens: int = 30) -> SpanPredictions:
+    """The spans with the highest p(start) p(end) that stay inside one segment.
+
+    An example's windows compete by their logits, with one normalizer over all of them.
+
+    Args:
+        outputs: a `CalculatorQAModelOutput` of whole examples, the rows of each side by side.
+        top_k: K.
+        max_answer_tokens: the longest answer.
+    """
+    segments, width = outputs.segment_ids, outputs.segment_ids.shape[1]
+    allowed = (segments.unsqueeze(2) == segments.unsqueeze(1)) & (segments >= 0).unsqueeze(2)
+    allowed = allowed.triu().tril(max_answer_tokens - 1)  # (B, T, T)
+    logits = outputs.start_logits.unsqueeze(2) + outputs.end_logits.unsqueeze(1)
+    logits = logits.masked_fill(~allowed, -torch.inf).flatten(1)
+    logits, flat = logits.topk(min(top_k, logits.shape[1]))  # (B, K)
+    normalizer = outputs.start_logits.logsumexp(-1) + outputs.end_logits.logsumexp(-1)  # (B,)
+
+    # From rows to examples: (B, K) -> (E, W, K), with W the most windows of an example.
+    rows = torch.arange(len(segments), device=segments.device)
+    _, num_windows = torch.unique_consecutive(outputs.example_ids, return_counts=True)
+    first_row = num_windows.cumsum(0) - num_windows
+    window = torch.arange(int(num_windows.max()), device=segments.device)
+    row = (first_row.unsqueeze(1) + window).clamp(max=len(rows) - 1)  # (E, W)
+    exists = window < num_windows.unsqueeze(1)
+    # The clamp is for an example without any text, whose logits are all masked.
+    log_z = normalizer[row].masked_fill(~exists, -torch.inf).logsumexp(-1, keepdim=True)
+    log_z = log_z.clamp(min=torch.finfo(log_z.dtype).min)
+    logits = logits[row].masked_fill(~exists.unsqueeze(-1), -torch.inf)
+    best, choice = logits.flatten(1).topk(flat.shape[1])  # (E, K)
+    row, flat = row.gather(1, choice // flat.shape[1]), flat[row].flatten(1).gather(1, choice)
+    return SpanPredictions(
+        best - log_z,
+        choice // logits.shape[2],
+        outputs.position_ids[row, flat // width],
+        outputs.position_ids[row, flat % width],
+        torch.full_like(row, -1) if outputs.argument_index is None else outputs.argument_index[row],
+    )

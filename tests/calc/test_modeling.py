@@ -1,0 +1,294 @@
+"""BertForCalculatorQA: losses against naive loops, laws of padding and order, loading and saving."""
+
+import json
+import math
+
+import pytest
+import torch
+from transformers import AutoModel, AutoModelForQuestionAnswering, BertConfig, BertModel
+
+from hf_calc import BertForCalculatorQA, CalculatorQAConfig
+from hf_calc.modeling_calculator_qa import (
+    ArgumentScorer,
+    argument_cross_entropy,
+    span_marginal_log_likelihood,
+)
+from hf_calc.processing_calculator_qa import pair_arguments
+
+LOWEST = torch.finfo(torch.float32).min
+
+QUESTIONS = [
+    "What is the maximum number of pens owned either by anna or carl?",
+    "Who has more pens: anna or carl?",
+    "How many pens does anna have?",
+    "Who has pens?",
+]
+PASSAGES = [
+    "anna has 816 pens, carl has 302 pens, anna gave 24 pens to grace.",
+    "anna has 5 pens, carl has 17 pens, grace has 3.",
+    "anna has 12 pens.",
+    "nobody has any.",
+]
+ANSWERS = ["792", "carl", "12", "nobody"]
+
+
+@pytest.fixture
+def sizes(processor):
+    return {
+        "vocab_size": max(processor.tokenizer.get_vocab().values()) + 1,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 48,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    }
+
+
+@pytest.fixture
+def make_model(sizes):
+    return lambda **facts: BertForCalculatorQA(CalculatorQAConfig(**sizes, **facts))
+
+
+@pytest.fixture
+def batch(processor):
+    return processor(QUESTIONS, PASSAGES, ANSWERS)
+
+
+def test_span_likelihood_equals_a_naive_loop():
+    start, end = torch.randn(5, 11), torch.randn(5, 11)
+    spans = torch.full((5, 3, 2), -1)
+    spans[0, 0] = torch.tensor([2, 4])
+    spans[1] = torch.tensor([[0, 0], [3, 10], [5, 5]])
+    spans[3, :2] = torch.tensor([[1, 2], [10, 10]])
+    p_start, p_end = start.double().softmax(-1), end.double().softmax(-1)
+    expected = []
+    for row in range(5):
+        total = sum(float(p_start[row, s] * p_end[row, e]) for s, e in spans[row].tolist() if s >= 0)
+        expected.append(math.log(total) if total else 0.0)
+    actual = span_marginal_log_likelihood(start, end, spans)
+    torch.testing.assert_close(actual, torch.tensor(expected), rtol=1e-5, atol=1e-5)
+
+
+def test_rows_without_spans_give_no_gradient():
+    start = torch.randn(2, 4).requires_grad_()
+    spans = torch.tensor([[[-1, -1]], [[1, 2]]])
+    span_marginal_log_likelihood(start, start, spans).sum().backward()
+    assert not start.grad[0].any()
+    assert start.grad.isfinite().all()
+    assert start.grad[1].any()
+
+
+def test_argument_loss_is_binary_cross_entropy_of_the_softmax():
+    logits = torch.randn(4, 6)
+    logits[1, 3:] = LOWEST
+    labels = torch.zeros(4, 6)
+    labels[0, 2] = labels[1, 0] = labels[1, 2] = 1
+    expected = []
+    for row in range(4):
+        p = logits[row].double().softmax(-1)
+        bce = -sum(math.log(p[i]) if labels[row, i] else math.log1p(-p[i]) for i in range(6))
+        expected.append(bce if labels[row].any() else 0.0)
+    torch.testing.assert_close(argument_cross_entropy(logits, labels), torch.tensor(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_argument_loss_is_finite_at_certainty():
+    logits = torch.tensor([[200.0, 0.0, LOWEST], [200.0, 0.0, LOWEST]], requires_grad=True)
+    loss = argument_cross_entropy(logits, torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
+    loss.sum().backward()
+    assert loss.isfinite().all()
+    assert logits.grad.isfinite().all()
+    assert loss[1] > 100
+
+
+def test_scorer_equals_a_network_over_concatenated_pairs():
+    scorer = ArgumentScorer(8).double()
+    numbers, arguments = torch.randn(3, 5, 8, dtype=torch.float64), pair_arguments(5).expand(3, -1, -1)
+    weight = torch.cat([scorer.first.weight, scorer.second.weight], 1)
+    pairs = torch.stack([torch.cat([numbers[:, i], numbers[:, j]], -1) for i, j in arguments[0].tolist()], 1)
+    expected = scorer.score(torch.relu(pairs @ weight.T + scorer.first.bias)).squeeze(-1)
+    torch.testing.assert_close(scorer(numbers, arguments), expected)
+
+
+def test_every_part_of_the_output_has_its_shape(make_model, batch):
+    output = make_model()(**batch)
+    rows, tokens = batch["input_ids"].shape
+    result = output.result_ids.shape[1]
+    assert output.start_logits.shape == output.end_logits.shape == (rows, tokens + result)
+    assert output.segment_ids.shape == output.position_ids.shape == (rows, tokens + result)
+    assert output.reader_embeds.shape == (rows, tokens + result, 32)
+    assert output.argument_logits.shape == batch["candidate_ids"].shape[:2]
+    assert output.start_logits.dtype == output.argument_logits.dtype == torch.float32
+    torch.testing.assert_close(output.loss, output.end_loss + output.argument_loss)
+    assert output.argument_index.tolist()[2:] == [-1, -1]  # one number, and none
+
+
+def test_loss_sums_the_spans_of_whichever_candidate_was_drawn(make_model, batch, processor):
+    """end_loss from the logits and a search for the answer's tokens in the very sequence that was read."""
+    model = make_model().train()
+    drawn = set()
+    for seed in range(8):
+        output = model(**batch, generator=torch.Generator().manual_seed(seed))
+        drawn.add(int(output.argument_index[0]))
+        sequence = torch.cat([batch["input_ids"], output.result_ids], 1)
+        expected = 0.0
+        for row, answer in enumerate(ANSWERS):
+            tokens = processor.tokenizer.tokenize(answer)
+            text = processor.tokenizer.convert_ids_to_tokens(sequence[row].tolist())
+            p_start, p_end = output.start_logits[row].softmax(-1), output.end_logits[row].softmax(-1)
+            total = 0.0
+            for s in range(len(text) - len(tokens) + 1):
+                e = s + len(tokens)
+                # A minus directly before a result (not between two operands) belongs to the number.
+                negative = text[s - 1] == "-" and not text[s - 2][-1].isdigit()
+                inside_word = e < len(text) and text[e].startswith("##")
+                if text[s:e] == tokens and not (answer.isdigit() and negative) and not inside_word:
+                    total += (p_start[s] * p_end[e - 1]).item()
+            if total:  # 792 is nowhere unless its pair is drawn
+                expected -= math.log(total) / len(ANSWERS)
+        assert output.end_loss.item() == pytest.approx(expected, rel=1e-4)
+    assert len(drawn) > 1
+
+
+def test_second_pass_reads_the_sequence_without_padding(make_model, batch):
+    """Laying out `[CLS] Q [SEP] P [SEP] F(s) [SEP]` by hand, without padding in between, gives the same logits."""
+    model = make_model().eval()
+    output = model(**batch)
+    for row in range(len(QUESTIONS)):
+        length = int(batch["attention_mask"][row].sum())
+        result = output.result_ids[row][output.result_ids[row] != 0]
+        ids = torch.cat([batch["input_ids"][row, :length], result]).unsqueeze(0)
+        types = torch.cat([batch["token_type_ids"][row, :length], torch.ones_like(result)]).unsqueeze(0)
+        logits = model.qa_outputs(model.bert(input_ids=ids, token_type_ids=types).last_hidden_state)[0, :, 0]
+        is_text = output.segment_ids[row] >= 0
+        positions = output.position_ids[row][is_text]
+        torch.testing.assert_close(output.start_logits[row][is_text], logits[positions], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("facts", [{}, {"share_encoder": False}, {"use_calculator": False}])
+def test_batch_mates_and_padding_change_nothing(make_model, processor, facts):
+    model = make_model(**facts).eval()
+    together = model(**processor(QUESTIONS, PASSAGES, ANSWERS))
+    reordered = model(**processor(QUESTIONS[::-1], PASSAGES[::-1], ANSWERS[::-1]))
+    torch.testing.assert_close(together.loss, reordered.loss)
+    losses = []
+    for row in range(len(QUESTIONS)):
+        alone = model(**processor(QUESTIONS[row], PASSAGES[row], [ANSWERS[row]]))
+        losses.append(alone.loss)
+        places = alone.position_ids[0][alone.segment_ids[0] >= 0]
+        kept = together.segment_ids[row] >= 0
+        assert torch.equal(together.position_ids[row][kept], places)
+        torch.testing.assert_close(
+            together.start_logits[row][kept], alone.start_logits[0][alone.segment_ids[0] >= 0], rtol=1e-4, atol=1e-5
+        )
+    torch.testing.assert_close(together.loss, torch.stack(losses).mean())
+
+
+@pytest.mark.parametrize("facts", [{}, {"share_encoder": False}])
+def test_the_loss_of_the_answer_alone_reaches_every_parameter(make_model, batch, facts):
+    model = make_model(**facts).train()
+    model(**batch, generator=torch.Generator().manual_seed(0)).end_loss.backward()
+    assert not [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+
+
+def test_labels_need_not_be_there(make_model, processor):
+    output = make_model().eval()(**processor(QUESTIONS, PASSAGES))
+    assert output.loss is None
+    assert output.start_logits.isfinite().all()
+
+
+def test_baseline_is_bert_with_span_extraction(make_model, batch):
+    model = make_model(use_calculator=False).eval()
+    output = model(**batch)
+    assert output.argument_logits is output.result_ids is output.argument_loss is None
+    hidden = model.bert(batch["input_ids"], batch["attention_mask"], batch["token_type_ids"]).last_hidden_state
+    is_text = batch["segment_ids"] >= 0
+    torch.testing.assert_close(output.start_logits[is_text], model.qa_outputs(hidden)[..., 0][is_text])
+
+
+@pytest.mark.parametrize("passage", ["", "anna has 7 pens.", "anna has none."])
+@pytest.mark.parametrize("question", ["", "Who has more pens?"])
+def test_texts_without_two_numbers_give_finite_results(make_model, processor, question, passage):
+    model = make_model().train()
+    output = model(**processor([question], [passage], ["7"]))
+    assert output.loss.isfinite()
+    output.loss.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    found = processor.post_process_question_answering(output, question, passage)[0]
+    assert bool(found) == bool(question or passage)
+
+
+def test_ids_outside_the_vocabulary_are_told(make_model, batch):
+    model = make_model()
+    batch["input_ids"][0, 3] = size = model.config.vocab_size
+    with pytest.raises(ValueError, match=f"input_ids holds {size}, but the vocabulary has {size} tokens"):
+        model(**batch)
+
+
+def test_bf16_autocast_changes_little(make_model, batch):
+    model = make_model().eval()
+    exact = model(**batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = model(**batch)
+    assert rough.start_logits.dtype == torch.float32
+    torch.testing.assert_close(rough.loss, exact.loss, rtol=0.02, atol=0.02)
+
+
+def test_gradient_checkpointing_changes_nothing(make_model, batch):
+    model = make_model().train()
+    gradients = []
+    for enable in (False, True):
+        if enable:
+            # Its name before transformers 5.23, deprecated since.
+            getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
+        model.zero_grad()
+        model(**batch, generator=torch.Generator().manual_seed(0)).loss.backward()
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+@pytest.mark.slow
+def test_compiled_equals_eager(make_model, batch):
+    model = make_model().train()
+    results = []
+    for forward in (model, torch.compile(model)):
+        model.zero_grad()
+        loss = forward(**batch, gumbel_noise=False).loss
+        loss.backward()
+        results.append([loss.detach(), *(p.grad.clone() for p in model.parameters())])
+    torch.testing.assert_close(results[0], results[1], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("facts", [{}, {"share_encoder": False}, {"use_calculator": False}])
+def test_saved_and_loaded_by_auto_classes(make_model, batch, tmp_path, facts):
+    model = make_model(**facts).eval()
+    model.save_pretrained(tmp_path)
+    assert set(json.loads((tmp_path / "config.json").read_text())["auto_map"]) == {
+        "AutoConfig",
+        "AutoModel",
+        "AutoModelForQuestionAnswering",
+        "AutoProcessor",
+    }
+    for auto_class in (AutoModelForQuestionAnswering, AutoModel):
+        loaded = auto_class.from_pretrained(tmp_path).eval()
+        assert type(loaded) is BertForCalculatorQA
+        assert torch.equal(loaded(**batch).start_logits, model(**batch).start_logits)
+
+
+def test_any_bert_checkpoint_gives_the_encoder(sizes, tmp_path):
+    bert = BertModel(BertConfig(**sizes))
+    bert.save_pretrained(tmp_path)
+    model, info = BertForCalculatorQA.from_pretrained(tmp_path, share_encoder=False, output_loading_info=True)
+    assert not info["unexpected_keys"]
+    for encoder in (model.bert, model.reader):  # a reader of its own starts as a copy
+        expected = {name: p for name, p in bert.state_dict().items() if not name.startswith("pooler")}
+        torch.testing.assert_close(encoder.state_dict(), expected, rtol=0, atol=0)
+    assert model.reader.embeddings.word_embeddings.weight is not model.bert.embeddings.word_embeddings.weight
+
+
+def test_a_checkpoint_without_its_heads_is_refused(make_model, tmp_path):
+    model = make_model()
+    kept = {name: p for name, p in model.state_dict().items() if not name.startswith("qa_outputs")}
+    model.save_pretrained(tmp_path, state_dict=kept)
+    with pytest.raises(ValueError, match=r"lacks qa_outputs.bias, qa_outputs.weight: save it again"):
+        BertForCalculatorQA.from_pretrained(tmp_path)

@@ -1,0 +1,221 @@
+"""CalculatorQATrainer: what it logs, and the laws of accumulation, processes and resumption."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import Dataset
+
+from hf_calc import (
+    BertForCalculatorQA,
+    CalculatorQAConfig,
+    CalculatorQADataCollator,
+    CalculatorQATrainer,
+    CalculatorQATrainingArguments,
+)
+
+
+def make_rows(count):
+    """Rows like those of dataset_scripts/calculator_qa: anna gives away some of what she has."""
+    rows = []
+    for k in range(count):
+        first, second, gift = 30 + 7 * k % 61, 12 + 5 * k % 17, 3 + k % 9
+        passage = f"anna has {first} pens, carl has {second} pens, anna gave {gift} pens to grace."
+        spans = [(passage.index(f" {n} ") + 1, len(str(n))) for n in (first, second)]
+        spans.append((passage.index(f"gave {gift} ") + 5, len(str(gift))))
+        values = zip((first, second, gift), spans, strict=True)
+        rows.append(
+            {
+                "question": "What is the maximum number of pens owned either by anna or carl?",
+                "passage": passage,
+                "answer": str(max(first - gift, second)),
+                "quantities": [{"value": v, "start": s, "end": s + length} for v, (s, length) in values],
+                "gold_arguments": [0, 2],
+            }
+        )
+    return Dataset.from_list(rows)
+
+
+def make_trainer(processor, folder, **options):
+    vocabulary = max(processor.tokenizer.get_vocab().values()) + 1
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    torch.manual_seed(0)
+    model = BertForCalculatorQA(CalculatorQAConfig(vocab_size=vocabulary, **sizes, **dropout))
+    rows = make_rows(options.pop("rows", 8))
+    defaults = {"max_steps": 2, "learning_rate": 1e-3, "use_cpu": True, "report_to": "none", "disable_tqdm": True}
+    return CalculatorQATrainer(
+        model=model,
+        args=CalculatorQATrainingArguments(output_dir=str(folder), **(defaults | options)),
+        data_collator=CalculatorQADataCollator(processor),
+        train_dataset=rows,
+        eval_dataset=rows,
+        processing_class=processor,
+    )
+
+
+def weights(trainer):
+    return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+
+
+def test_two_steps_move_every_parameter(processor, tmp_path):
+    trainer = make_trainer(processor, tmp_path, per_device_train_batch_size=4, logging_steps=1)
+    before = weights(trainer)
+    trainer.train()
+    after = weights(trainer)
+    assert not [name for name in before if torch.equal(before[name], after[name])]
+
+
+@pytest.mark.parametrize("noise", [True, False])
+def test_logged_parts_are_means_over_all_rows(processor, tmp_path, noise):
+    trainer = make_trainer(
+        processor, tmp_path, per_device_train_batch_size=2, gradient_accumulation_steps=2, logging_steps=2,
+        learning_rate=0.0, gumbel_noise=noise, argument_loss_weight=0.5,
+    )  # fmt: skip
+    seen = []
+    original = trainer.model.forward
+
+    def forward(*args, **kwargs):
+        output = original(*args, **kwargs)
+        seen.append((output.end_loss.item(), output.argument_loss.item()))
+        return output
+
+    trainer.model.forward = forward
+    trainer.train()
+    log = next(entry for entry in trainer.state.log_history if "loss" in entry)
+    end_loss, argument_loss = torch.tensor(seen).mean(0).tolist()
+    assert len(seen) == 4
+    assert log["end_loss"] == pytest.approx(end_loss, abs=1e-4)
+    assert log["argument_loss"] == pytest.approx(argument_loss, abs=1e-4)
+    assert log["loss"] == pytest.approx(end_loss + 0.5 * argument_loss, abs=1e-3)
+
+
+def test_accumulating_4_batches_of_1_equals_1_batch_of_4(processor, tmp_path):
+    results = []
+    for size, accumulation in ((4, 1), (1, 4)):
+        trainer = make_trainer(
+            processor, tmp_path, per_device_train_batch_size=size, gradient_accumulation_steps=accumulation,
+            gumbel_noise=False, logging_steps=1, optim="sgd", learning_rate=0.1,
+        )  # fmt: skip
+        trainer.train()
+        logs = [[entry[key] for key in ("loss", "end_loss")] for entry in trainer.state.log_history if "loss" in entry]
+        results.append((weights(trainer), torch.tensor(logs)))
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-3, atol=1e-3)
+
+
+def test_a_resumed_run_ends_where_an_unbroken_one_does(processor, tmp_path):
+    options = {"max_steps": 6, "per_device_train_batch_size": 2, "save_steps": 3, "final_temperature": 0.5}
+    unbroken = make_trainer(processor, tmp_path, **options)
+    unbroken.train()
+    resumed = make_trainer(processor, tmp_path, **options)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    torch.testing.assert_close(weights(resumed), weights(unbroken), rtol=0, atol=0)
+
+
+def test_temperature_falls_geometrically_with_the_step(processor, tmp_path):
+    trainer = make_trainer(processor, tmp_path, temperature=2.0, final_temperature=0.5)
+    trainer.state.max_steps = 10
+    temperatures = []
+    for trainer.state.global_step in (0, 5, 10):
+        temperatures.append(trainer.temperature)
+    assert temperatures == pytest.approx([2.0, 1.0, 0.5])
+    assert make_trainer(processor, tmp_path, temperature=2.0).temperature == 2.0
+
+
+def test_metrics_are_those_of_the_decoded_answers(processor, tmp_path):
+    trainer = make_trainer(processor, tmp_path, per_device_eval_batch_size=3)
+    output = trainer.predict(trainer.eval_dataset, metric_key_prefix="eval")
+    answers = trainer.decode_predictions(output.predictions, trainer.eval_dataset)
+    gold = trainer.eval_dataset["answer"]
+    exact = [found["answer"] == answer for found, answer in zip(answers, gold, strict=True)]
+    assert output.metrics["eval_signed_exact_match"] >= 100 * sum(exact) / 8
+    right = []
+    for row, found in zip(trainer.eval_dataset, answers, strict=True):
+        chosen = {operand["start"] for operand in found["operands"]}
+        right.append(chosen == {row["quantities"][k]["start"] for k in row["gold_arguments"]})
+    assert output.metrics["eval_argument_accuracy"] == pytest.approx(100 * sum(right) / 8)
+    assert output.metrics["eval_loss"] > 0
+
+
+def test_the_best_checkpoint_is_the_one_with_the_best_f1(processor, tmp_path):
+    trainer = make_trainer(
+        processor, tmp_path, max_steps=4, eval_steps=1, save_steps=1, eval_strategy="steps", save_strategy="steps",
+        load_best_model_at_end=True, learning_rate=5e-3, per_device_train_batch_size=8,
+    )  # fmt: skip
+    trainer.train()
+    scores = [entry["eval_f1"] for entry in trainer.state.log_history if "eval_f1" in entry]
+    assert len(scores) == 4
+    assert trainer.state.best_metric == max(scores)
+    assert trainer.evaluate()["eval_f1"] == max(scores)
+
+
+def test_rows_without_answers_are_told_before_training(processor, tmp_path):
+    trainer = make_trainer(processor, tmp_path)
+    arguments = {"model": trainer.model, "args": trainer.args, "processing_class": processor}
+    rows = trainer.train_dataset
+    with pytest.raises(ValueError, match="lacks answer"):
+        CalculatorQATrainer(**arguments, train_dataset=rows.remove_columns("answer"))
+    nowhere = rows.map(lambda row: {"answer": "elephants"})
+    with pytest.raises(ValueError, match="none of the first 8 training rows has its answer"):
+        CalculatorQATrainer(**arguments, train_dataset=nowhere, data_collator=CalculatorQADataCollator(processor))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"temperature": 0.0}, {"final_temperature": -1.0}, {"argument_loss_weight": -0.1}, {"temperature": float("nan")}],
+)
+def test_bad_arguments_fail_at_construction(tmp_path, options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        CalculatorQATrainingArguments(output_dir=str(tmp_path), use_cpu=True, **options)
+
+
+def test_processor_of_another_vocabulary_is_refused(processor, tmp_path):
+    trainer = make_trainer(processor, tmp_path)
+    trainer.model.config.vocab_size = 5
+    with pytest.raises(ValueError, match="load both from the same checkpoint"):
+        CalculatorQATrainer(model=trainer.model, args=trainer.args, processing_class=processor)
+
+
+WORKER = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import torch
+from test_trainer import make_trainer
+from hf_calc import CalculatorQAProcessor
+processor = CalculatorQAProcessor.from_pretrained(sys.argv[2])
+trainer = make_trainer(processor, sys.argv[3], per_device_train_batch_size=int(sys.argv[4]), gumbel_noise=False,
+                       logging_steps=1, per_device_eval_batch_size=3, optim="sgd", learning_rate=0.1)
+trainer.train()
+metrics = trainer.evaluate()
+if trainer.is_world_process_zero():
+    logs = [entry["end_loss"] for entry in trainer.state.log_history if "end_loss" in entry]
+    torch.save({"weights": trainer.model.state_dict(), "logs": logs, "world": trainer.args.world_size,
+                "metrics": {k: metrics[k] for k in ("eval_f1", "eval_argument_accuracy")}}, sys.argv[5])
+trainer.accelerator.end_training()
+"""
+
+
+def test_two_processes_equal_one(processor, tmp_path):
+    processor.save_pretrained(tmp_path / "processor")
+    (tmp_path / "worker.py").write_text(WORKER)
+    results = []
+    for processes, size in ((1, 4), (2, 2)):
+        torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517"]
+        arguments = [
+            Path(__file__).parent,
+            tmp_path / "processor",
+            tmp_path / "out",
+            size,
+            tmp_path / f"{processes}.pt",
+        ]
+        command = [sys.executable, *(torchrun if processes == 2 else []), tmp_path / "worker.py", *arguments]
+        subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=300)
+        results.append(torch.load(tmp_path / f"{processes}.pt"))
+    one, two = results
+    assert (one["world"], two["world"]) == (1, 2)
+    torch.testing.assert_close(two["weights"], one["weights"], rtol=1e-4, atol=1e-5)
+    assert two["logs"] == pytest.approx(one["logs"], rel=1e-4)
+    assert two["metrics"] == pytest.approx(one["metrics"])
