@@ -1,0 +1,124 @@
+"""Time and peak memory of the symbolic layer beside the literal one-hot sum and beside mixing embeddings.
+
+    python -m benchmarks.symbolic_layer [--output results/benchmarks/symbolic_layer.json]
+
+All three compute `F(s) = sum_i z_i E_i` and its gradients for scores and embeddings, B = 4 examples, L = 75 tokens a
+result, H = 384, V = 30522, digits as tokens. Times are taken in turn in one process, the best of three rounds; the
+peak of memory, over what the inputs take, in a process of its own. What would take more than 16 GB is not run.
+"""
+
+import argparse
+import json
+import multiprocessing
+import resource
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from hf_calc import SymbolicLayer
+
+B, L, H, V = 4, 75, 384, 30522
+CANDIDATES = (15, 66, 435, 4950)  # pairs of 6, 12, 30 and 100 numbers
+LIMIT_GB = 16
+
+
+def straight_through(scores: torch.Tensor) -> torch.Tensor:
+    """(B, D) one-hot of the best score with the gradient of the softmax."""
+    soft = torch.softmax(scores, -1)
+    return F.one_hot(soft.argmax(-1), soft.shape[-1]) + soft - soft.detach()
+
+
+def one_hot_sum(scores, candidate_ids, embedding):
+    """The sum as the paper writes it: rows over the vocabulary first, embedded afterwards."""
+    rows = F.one_hot(candidate_ids, V).to(embedding.dtype)  # (B, D, L, V)
+    return torch.einsum("bd,bdlv->blv", straight_through(scores), rows) @ embedding
+
+
+def mixed_embeddings(scores, candidate_ids, embedding):
+    """Every candidate embedded, then mixed."""
+    return torch.einsum("bd,bdlh->blh", straight_through(scores), F.embedding(candidate_ids, embedding))
+
+
+def symbolic_layer(scores, candidate_ids, embedding):
+    """The layer of this project."""
+    return SymbolicLayer().train()(scores, candidate_ids, embedding, noise=False).embeddings
+
+
+METHODS = {"one-hot sum": one_hot_sum, "mixed embeddings": mixed_embeddings, "symbolic layer": symbolic_layer}
+
+
+def needs_gb(method: str, candidates: int) -> float:
+    """The largest tensors: int64 and fp32 one-hot rows and their gradient; embeddings and their gradient."""
+    values = {"one-hot sum": V * (8 + 4 + 4), "mixed embeddings": H * (4 + 4), "symbolic layer": 24}[method]
+    return B * candidates * L * values / 1e9
+
+
+def make_inputs(candidates: int):
+    """Scores, ids of 29 distinct tokens as in a calculator's results, and an embedding matrix."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(1, 30, (B, candidates, L), generator=generator)
+    embedding = torch.randn(V, H, generator=generator)
+    return torch.randn(B, candidates, generator=generator).requires_grad_(), ids, embedding.requires_grad_()
+
+
+def step(method: str, inputs) -> None:
+    """One forward and backward pass."""
+    torch.autograd.grad(METHODS[method](*inputs).square().sum(), (inputs[0], inputs[2]))
+
+
+def peak_mb(method: str, candidates: int) -> float:
+    """Growth of the peak of resident memory by one step, in MB; to be called in a fresh process."""
+    torch.set_num_threads(1)
+    inputs = make_inputs(candidates)
+    step(method, make_inputs(1))  # libraries and their buffers
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step(method, inputs)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def measure(candidates: int, rounds: int = 3) -> dict:
+    """Seconds and MB of every method that fits."""
+    inputs = make_inputs(candidates)
+    methods = [method for method in METHODS if needs_gb(method, candidates) < LIMIT_GB]
+    seconds = dict.fromkeys(methods, float("inf"))
+    for _ in range(rounds):
+        for method in methods:
+            start = time.perf_counter()
+            step(method, inputs)
+            seconds[method] = min(seconds[method], time.perf_counter() - start)
+    memory = {}
+    for method in methods:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            memory[method] = pool.apply(peak_mb, (method, candidates))
+    return {
+        "candidates": candidates,
+        "candidate_ids_mb": inputs[1].nbytes / 2**20,
+        "seconds": seconds,
+        "peak_mb": memory,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, help="JSON file for the numbers")
+    arguments = parser.parse_args()
+    rows = []
+    print(f"{'D':>5}  {'method':<17} {'seconds':>9} {'peak MB':>9}   times the layer's: seconds, MB")
+    for candidates in CANDIDATES:
+        rows.append(row := measure(candidates))
+        own = row["seconds"]["symbolic layer"], row["peak_mb"]["symbolic layer"]
+        for method, seconds in row["seconds"].items():
+            memory = row["peak_mb"][method]
+            ratios = f"{seconds / own[0]:.1f}, {memory / own[1]:.1f}"
+            print(f"{candidates:>5}  {method:<17} {seconds:>9.4f} {memory:>9.1f}   {ratios}", flush=True)
+        for method in METHODS.keys() - row["seconds"].keys():
+            print(f"{candidates:>5}  {method:<17} not run, needs {needs_gb(method, candidates):.0f} GB")
+    if arguments.output:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text(json.dumps({"torch": torch.__version__, "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

