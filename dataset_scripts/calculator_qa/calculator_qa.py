@@ -27,26 +27,25 @@ same rows. Whoever changes what is made raises `VERSION`, by which the cache tel
     builder.download_and_prepare(num_proc=2)
     train = builder.as_dataset(split="train")
 
-    python dataset_scripts/calculator_qa/calculator_qa.py --output DIR --configs max_transfer --owners 5 --digits 3
+    python -m dataset_scripts.calculator_qa.calculator_qa --output DIR --configs max_transfer --owners 5 --digits 3
 """
 
 import argparse
 import math
-import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 import datasets
 import numpy as np
 import pyarrow as pa
-from datasets.info import DatasetInfosDict
-from datasets.utils.metadata import MetadataConfigs
-from huggingface_hub import DatasetCardData
 
 # By name, because datasets replaces `np` in a builder's file by a copy without the parts that numpy imports lazily.
 from numpy.random import Generator, default_rng
 from numpy.strings import str_len
+
+from dataset_scripts.export import export
 
 VERSION = datasets.Version("1.0.0")
 SPLITS = ("train", "validation")
@@ -346,29 +345,18 @@ def main(arguments: list[str] | None = None) -> None:
         parser.add_argument(f"--{field}", default=default, help="see CalculatorQABuilderConfig", **kind)
     parameters = vars(parser.parse_args(arguments))
     output, config_names = parameters.pop("output"), parameters.pop("configs")
-    if output.exists() and any(output.iterdir()):
-        raise FileExistsError(f"{output} must be empty, since the card describes one export: choose a new folder.")
-
-    infos, files = DatasetInfosDict(), MetadataConfigs()
-    with tempfile.TemporaryDirectory() as cache_dir:
-        builders = [CalculatorQA(config_name=name, cache_dir=cache_dir, **parameters) for name in config_names]
-        for name, builder in zip(config_names, builders, strict=True):
-            builder.download_and_prepare()
-            (output / name).mkdir(parents=True)
-            for split, dataset in builder.as_dataset().items():
-                dataset.to_parquet(output / name / f"{split}-00000-of-00001.parquet")
-            infos[name] = builder.info
-            infos[name].download_size = sum(path.stat().st_size for path in (output / name).iterdir())
-            files[name] = {"data_files": [{"split": split, "path": f"{name}/{split}-*"} for split in SPLITS]}
-        example = builders[0].as_dataset(split="train")[0]
-    card_data = DatasetCardData(
-        language="en", license="apache-2.0", pretty_name="CalculatorQA", task_categories=["question-answering"]
-    )
-    infos.to_dataset_card_data(card_data)
-    files.to_dataset_card_data(card_data)
     lines = [f"- {name}: {value if isinstance(value, int) else ' '.join(value)}" for name, value in parameters.items()]
-    text = CARD.format(**example, version=VERSION, parameters="\n".join(lines))
-    (output / "README.md").write_text(f"---\n{card_data}\n---\n{text}", encoding="utf-8")
+    export(
+        CalculatorQA,
+        config_names,
+        parameters,
+        output,
+        card=partial(CARD.format, version=VERSION, parameters="\n".join(lines)),
+        language="en",
+        license="apache-2.0",
+        pretty_name="CalculatorQA",
+        task_categories=["question-answering"],
+    )
 
 
 if __name__ == "__main__":
