@@ -1,0 +1,95 @@
+"""What each token is worth to a prediction, by three measures to hold attention against.
+
+The first is what the relevance loss trains on, so a trained model agrees with it by construction; the other two were
+not trained on, and tell whether attention has learned anything that they know of (Jain and Wallace 2019, section 4).
+All are signed: a positive token speaks for the prediction (of the target score `loss`, against the label). The
+`attention_agreement` metric compares magnitudes.
+
+Every function takes a `BiLSTMAttentionForClassification` and a batch of `BiLSTMAttentionDataCollator`, and returns one
+score a token, (B, T), zero at padding, without a graph; the model's own gradients stay as they were.
+"""
+
+import torch
+
+from .modeling_bilstm_attention import BiLSTMAttentionForClassification
+from .relevance_loss import at_least_fp32, score_gradient
+
+
+@torch.no_grad()
+def hidden_gradient(
+    model: BiLSTMAttentionForClassification,
+    inputs: dict[str, torch.Tensor],
+    target_score: str = "logit_margin",
+    constant_attention: bool = False,
+) -> torch.Tensor:
+    """h_t . dy/dh_t at the hidden states h of the BiLSTM: the measure of Kitada and Iyatomi, trained by their loss.
+
+    Args:
+        model, inputs: see the module; inputs with labels (B,) for the target score `loss`.
+        target_score: the scalar y, see `score_gradient` in relevance_loss.py.
+        constant_attention: leave out what a token does to the attention weights.
+
+    Returns:
+        (B, T).
+    """
+    options = {"target_score": target_score, "constant_attention": constant_attention}
+    return model(**inputs, output_attentions=True, **options).gradient_importance
+
+
+def embedding_gradient(
+    model: BiLSTMAttentionForClassification, inputs: dict[str, torch.Tensor], target_score: str = "logit_margin"
+) -> torch.Tensor:
+    """x_t . dy/dx_t at the embeddings x, where the attention weights alpha are constants in c = sum_r alpha_r h_r(x).
+
+    The gradient of Jain and Wallace (2019, section 4.1, algorithm 1): with respect to the one-hot token, which is
+    gradient times input at its embedding, and with the graph cut at the attention module. It runs back through the
+    BiLSTM, so a token also counts for what it does to the hidden states of others.
+
+    Args:
+        model, inputs, target_score: see `hidden_gradient`.
+
+    Returns:
+        (B, T).
+    """
+    embeddings = model.get_input_embeddings()(inputs["input_ids"]).detach().requires_grad_()  # (B, T, E)
+    # cuDNN has no backward pass of an LSTM in evaluation mode.
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        outputs = model.bilstm(inputs_embeds=embeddings, attention_mask=inputs["attention_mask"])
+        hidden = outputs.last_hidden_state
+        attentions = outputs.attentions.detach().to(hidden.dtype)
+        logits = model.classifier((attentions.unsqueeze(1) @ hidden).squeeze(1))  # (B, K)
+        direction = score_gradient(logits.detach(), target_score, inputs.get("labels"))
+        gradient = torch.autograd.grad(logits, embeddings, direction)[0]
+    return (gradient * embeddings.detach()).sum(-1)
+
+
+@torch.no_grad()
+def leave_one_out(
+    model: BiLSTMAttentionForClassification, inputs: dict[str, torch.Tensor], batch_size: int = 256
+) -> torch.Tensor:
+    """p_k(x) - p_k(x without t), k being the class predicted for the whole text x.
+
+    Leave-one-out of Jain and Wallace (2019, section 4.1), who take the total variation distance of both predictions:
+    with two labels that is the magnitude of this. A text of n tokens is read n times more.
+
+    Args:
+        model, inputs: see the module.
+        batch_size: how many shortened texts are read at once.
+
+    Returns:
+        (B, T) differences of probabilities, -1 to 1, at least fp32.
+    """
+    input_ids, attention_mask = inputs["input_ids"], inputs["attention_mask"]
+
+    def probabilities(input_ids, attention_mask):
+        return at_least_fp32(model(input_ids, attention_mask).logits).softmax(-1)  # (B, K)
+
+    whole, predicted = probabilities(input_ids, attention_mask).max(-1)  # (B,)
+    changes = torch.zeros_like(attention_mask, dtype=whole.dtype)
+    for chunk in attention_mask.nonzero().split(batch_size):
+        text, place = chunk.unbind(-1)  # rows of shortened texts, and the place of the token that each lacks
+        remaining = attention_mask[text].scatter(1, place.unsqueeze(-1), 0)
+        is_read = remaining.any(0)  # texts much shorter than the longest of the batch stay that short
+        shortened = probabilities(input_ids[text][:, is_read], remaining[:, is_read])
+        changes[text, place] = whole[text] - shortened.gather(-1, predicted[text].unsqueeze(-1)).squeeze(-1)
+    return changes

@@ -1,0 +1,105 @@
+"""The measures of importance against loops over texts and tokens, with autograd and deletion as they are defined."""
+
+import pytest
+import torch
+
+from hf_relevance.attribution import embedding_gradient, hidden_gradient, leave_one_out
+from hf_relevance.relevance_loss import TARGET_SCORES
+
+
+def texts_of(batch):
+    """The tokens of each text alone, (1, n), and their places."""
+    for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True):
+        places = mask.nonzero().squeeze(-1)
+        yield ids[places].unsqueeze(0), places
+
+
+def score(logits, label, target_score):
+    """The scalar y of one text, from its definition."""
+    logits = logits.squeeze(0)
+    best, second = logits.topk(2).values
+    return {
+        "logit_margin": best - second,
+        "log_probability": logits.log_softmax(-1).max(),
+        "probability": logits.softmax(-1).max(),
+        "loss": -logits.log_softmax(-1)[label],
+    }[target_score]
+
+
+@pytest.mark.parametrize("num_labels", [2, 4])
+@pytest.mark.parametrize("target_score", TARGET_SCORES)
+def test_embedding_gradient_equals_autograd_one_text_at_a_time(make_model, batch, num_labels, target_score):
+    model = make_model(num_labels=num_labels)
+    expected = torch.zeros(batch["input_ids"].shape, dtype=torch.float64)
+    for row, (ids, places) in enumerate(texts_of(batch)):
+        if not len(places):
+            continue
+        weights = model(ids, output_attentions=True).attentions.tolist()[0]  # numbers: no gradient passes them
+        embeddings = model.bilstm.embed_tokens(ids).detach().requires_grad_()
+        hidden = model(inputs_embeds=embeddings, output_hidden_states=True).hidden_states[-1]
+        context = sum(weight * hidden[:, t] for t, weight in enumerate(weights))
+        y = score(model.classifier(context), batch["labels"][row], target_score)
+        y.backward()
+        for t, place in enumerate(places):
+            expected[row, place] = embeddings.grad[0, t] @ embeddings[0, t]
+    scores = embedding_gradient(model, batch, target_score)
+    torch.testing.assert_close(scores, expected.detach(), rtol=0, atol=1e-12)
+    assert scores.abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("num_labels", [2, 4])
+@pytest.mark.parametrize("batch_size", [1, 7, 256])
+def test_leave_one_out_equals_deleting_each_token(make_model, batch, num_labels, batch_size):
+    model = make_model(num_labels=num_labels)
+    expected = torch.zeros(batch["input_ids"].shape, dtype=torch.float64)
+    with torch.no_grad():
+        for row, (ids, places) in enumerate(texts_of(batch)):
+            whole, label = model(ids).logits.softmax(-1)[0].max(-1)
+            for t, place in enumerate(places):
+                shortened = torch.cat([ids[:, :t], ids[:, t + 1 :]], dim=1)
+                expected[row, place] = whole - model(shortened).logits.softmax(-1)[0, label]
+    changes = leave_one_out(model, batch, batch_size)
+    torch.testing.assert_close(changes, expected, rtol=0, atol=1e-12)
+    assert changes.min() < -1e-3
+    assert changes.max() > 1e-2
+
+
+@pytest.mark.parametrize("constant_attention", [False, True])
+@pytest.mark.parametrize("target_score", TARGET_SCORES)
+def test_hidden_gradient_is_what_the_model_trains_on(make_model, batch, target_score, constant_attention):
+    model = make_model()
+    options = {"target_score": target_score, "constant_attention": constant_attention}
+    outputs = model(**batch, output_attentions=True, **options)
+    assert torch.equal(hidden_gradient(model, batch, **options), outputs.gradient_importance.detach())
+
+
+@pytest.mark.parametrize("measure", [hidden_gradient, embedding_gradient, leave_one_out])
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad])
+def test_a_measure_leaves_the_model_alone_and_padding_at_zero(make_model, batch, measure, mode):
+    model = make_model()
+    for number, parameter in enumerate(model.parameters()):
+        parameter.requires_grad = bool(number % 2)
+    before = {name: tensor.clone() for name, tensor in batch.items()}
+    with mode():
+        scores = measure(model, batch)
+        padded = measure(
+            model, {name: torch.nn.functional.pad(batch[name], (3, 2)) for name in ("input_ids", "attention_mask")}
+        )
+        nothing = measure(
+            model, {name: torch.zeros(1, 1, dtype=torch.int64) for name in ("input_ids", "attention_mask")}
+        )
+    assert not scores.requires_grad
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(batch[name], before[name]) for name in before)
+    assert not scores[batch["attention_mask"] == 0].any()
+    torch.testing.assert_close(padded[:, 3:-2], scores, rtol=0, atol=1e-12)
+    assert nothing.tolist() == [[0.0]]
+
+
+@pytest.mark.parametrize("measure", [hidden_gradient, embedding_gradient, leave_one_out])
+def test_half_precision_gives_nearly_the_same_scores(make_model, batch, measure):
+    model = make_model(initializer_range=0.3)
+    expected = measure(model, batch)
+    torch.testing.assert_close(
+        measure(model.bfloat16(), batch).double(), expected, rtol=0, atol=0.03 * expected.abs().max().item()
+    )
