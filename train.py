@@ -5,6 +5,7 @@ defaults. A run leaves the model with its processor in `output_dir` and one JSON
 `results_dir/<family>/<name>-seed<seed>.json`. `--resume_from_checkpoint last` goes on where a run was cut off.
 """
 
+import argparse
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -146,20 +147,22 @@ def parse(argv: list[str]):
     family = recipe.pop("family", None)
     if family not in FAMILIES:
         sys.exit(f"{argv[0]}: `family` must be one of {', '.join(FAMILIES)}, got {family!r}")
-    parser = HfArgumentParser(FAMILIES[family][:2], prog="train.py RECIPE")
+    parser, probe = (HfArgumentParser(FAMILIES[family][:2], prog="train.py", allow_abbrev=False) for _ in range(2))
     known = {action.dest: action for action in parser._actions}
     if unknown := sorted(recipe.keys() - known.keys()):
         sys.exit(f"{argv[0]}: unknown option {', '.join(unknown)}; `train.py {argv[0]} --help` lists the known ones")
-    # Defaults given as text go through the option's type like the command line: YAML reads 1e-4 as text.
-    # Without an accelerator, bf16 needs use_cpu to be said.
+    # Without an accelerator, bf16 needs use_cpu to be said. Defaults given as text go through the option's type like
+    # the command line: YAML reads 1e-4 as text.
     parser.set_defaults(**{"use_cpu": not torch.accelerator.is_available()} | recipe)
     for option in recipe:
         known[option].required = False
     arguments, run, rest = parser.parse_args_into_dataclasses(argv[1:], return_remaining_strings=True)
     if rest:
         parser.error(f"unknown option {' '.join(rest)}")
-    given = recipe.keys() | {text[2:].split("=")[0].replace("-", "_") for text in argv[1:] if text.startswith("--")}
-    return family, arguments, run, sorted(given)
+    # Without any default, a parser returns what the command line gave.
+    for action in probe._actions:
+        action.default, action.required = argparse.SUPPRESS, False
+    return family, arguments, run, recipe.keys() | vars(probe.parse_args(argv[1:])).keys()
 
 
 class Clock(TrainerCallback):
@@ -172,12 +175,12 @@ class Clock(TrainerCallback):
         state.log_history[-1]["seconds"] = round(time.monotonic() - self.start, 1)
 
 
-def settings(arguments, run, given: list[str]) -> dict:
-    """The options that shape the numbers: all of the family, and what recipe or command line say of the Trainer."""
-    own = dataclasses.asdict(arguments)
-    names = [name for name in [*own, *given] if name not in BOOKKEEPING]
-    values = {name: own[name] if name in own else getattr(run, name) for name in names}
-    return {name: getattr(value, "value", value) for name, value in values.items()}
+def settings(arguments, run, given: set[str]) -> dict:
+    """The options that shape the numbers: all of the family, and of the Trainer's what recipe or command line gave."""
+    values = vars(run) | dataclasses.asdict(arguments)
+    names = [*dataclasses.asdict(arguments), *type(run).__annotations__, *sorted(given)]
+    kept = {name: values[name] for name in names if name not in BOOKKEEPING}
+    return {name: getattr(value, "value", value) for name, value in kept.items()}
 
 
 def write_predictions(path: Path, rows, predictions: list[dict]) -> str:

@@ -8,7 +8,7 @@ from .span_decoding import best_spans
 
 
 class TokenSaliency(NamedTuple):
-    """Saliency of one row of a batch.
+    """Saliency of one example: of the window that its answer was found in.
 
     Args:
         token_ids: (T,) tokens of `[CLS] Q [SEP] P [SEP] F(s) [SEP]`, without padding.
@@ -30,7 +30,7 @@ def token_saliency(model, inputs) -> list[TokenSaliency]:
         inputs: tensors of `CalculatorQAProcessor`, without labels.
 
     Returns:
-        One saliency for each row of the inputs; all weights are 0 in a row without any place for an answer.
+        One saliency for each example; all weights are 0 where there is no place for an answer.
     """
     was_training = model.training
     model.eval()
@@ -41,13 +41,15 @@ def token_saliency(model, inputs) -> list[TokenSaliency]:
     try:
         with torch.enable_grad():
             outputs = model(**inputs)
-            outputs.example_ids = torch.arange(len(outputs.segment_ids), device=outputs.segment_ids.device)
             best = best_spans(outputs)
-            exists = best.log_probability[:, 0] > -torch.inf
+            _, num_windows = torch.unique_consecutive(outputs.example_ids, return_counts=True)
+            row = num_windows.cumsum(0) - num_windows + best.window[:, 0]  # (E,)
+            positions, is_text = outputs.position_ids[row], outputs.segment_ids[row] >= 0
             log_p = 0.0
             for logits, place in ((outputs.start_logits, best.start), (outputs.end_logits, best.end)):
-                index = (outputs.position_ids == place).logical_and(outputs.segment_ids >= 0).long().argmax(-1)
-                log_p = log_p + torch.log_softmax(logits, -1).gather(1, index.unsqueeze(-1)).squeeze(-1)
+                index = ((positions == place) & is_text).long().argmax(-1, keepdim=True)
+                log_p = log_p + torch.log_softmax(logits[row], -1).gather(1, index).squeeze(-1)
+            exists = best.log_probability[:, 0] > -torch.inf
             gradients = torch.autograd.grad(-log_p[exists].sum(), outputs.reader_embeds)[0]  # (B, T + L, H)
     finally:
         hook.remove()
@@ -56,5 +58,5 @@ def token_saliency(model, inputs) -> list[TokenSaliency]:
     if outputs.result_ids is not None:
         token_ids = torch.cat([token_ids, outputs.result_ids], 1)
         is_token = torch.cat([is_token, outputs.result_ids != model.config.pad_token_id], 1)
-    rows = zip(token_ids, gradients.norm(dim=-1), is_token, strict=True)
+    rows = zip(token_ids[row], gradients[row].norm(dim=-1), is_token[row], strict=True)
     return [TokenSaliency(ids[keep], weights[keep]) for ids, weights, keep in rows]

@@ -52,7 +52,7 @@ class Numbers(NamedTuple):
         """Numbers of one shape along a new dimension, as `torch.stack`."""
         return cls(*(torch.stack(field, dim) for field in zip(*numbers, strict=True)))
 
-    def __getitem__(self, index) -> "Numbers":
+    def select(self, index) -> "Numbers":
         return Numbers(self.mantissa[index], self.decimals[index])
 
 

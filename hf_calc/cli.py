@@ -14,6 +14,7 @@ from transformers import AutoModelForQuestionAnswering, AutoProcessor
 from transformers.utils import logging
 
 from . import attribution, plotting
+from .processing_calculator_qa import CalculatorQAProcessor
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,9 +53,15 @@ def _parser() -> argparse.ArgumentParser:
 def _load(name: str):
     """Model and processor of one folder or repository."""
     try:
-        return AutoModelForQuestionAnswering.from_pretrained(name).eval(), AutoProcessor.from_pretrained(name)
+        model = AutoModelForQuestionAnswering.from_pretrained(name).eval()
+        processor = AutoProcessor.from_pretrained(name)
     except OSError as error:
         raise OSError(f"cannot load {name}: {error}") from error
+    if not isinstance(processor, CalculatorQAProcessor):
+        raise ValueError(
+            f"{name} holds a {type(model).__name__}, not a trained BertForCalculatorQA with its processor"
+        )
+    return model, processor
 
 
 def _example(arguments: argparse.Namespace) -> dict[str, str]:
@@ -63,10 +70,13 @@ def _example(arguments: argparse.Namespace) -> dict[str, str]:
         if arguments.question is None or arguments.context is None:
             raise ValueError("a question needs --question and --context, or --examples FILE")
         return {"question": arguments.question, "passage": arguments.context}
-    lines = Path(arguments.examples).read_text().splitlines()
+    lines = Path(arguments.examples).read_text(encoding="utf-8").splitlines()
     if not 0 <= arguments.row < len(lines):
-        raise ValueError(f"{arguments.examples} has rows 0 to {len(lines) - 1}, not {arguments.row}")
-    return json.loads(lines[arguments.row])
+        raise ValueError(f"{arguments.examples} has {len(lines)} rows, counted from 0, and no row {arguments.row}")
+    row = json.loads(lines[arguments.row])
+    if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("question", "passage")):
+        raise ValueError(f"row {arguments.row} of {arguments.examples} is no object with a question and a passage")
+    return row
 
 
 def ask(arguments: argparse.Namespace, model, processor, example: dict[str, str]) -> None:
@@ -97,8 +107,8 @@ def explain(arguments: argparse.Namespace, model, processor, example: dict[str, 
     saliency = attribution.token_saliency(model, processor(example["question"], example["passage"]))[0]
     tokens = processor.tokenizer.convert_ids_to_tokens(saliency.token_ids.tolist())
     weights, title = saliency.weights.tolist(), example["question"]
-    stem = Path(arguments.output)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    stem.with_suffix(".html").write_text(plotting.saliency_html(tokens, weights, title), encoding="utf-8")
-    plotting.saliency_figure(tokens, weights, title).savefig(stem.with_suffix(".png"), dpi=150)
-    print(f"{'saliency':<12}{stem.with_suffix('.png')}, {stem.with_suffix('.html')}")
+    picture, page = Path(f"{arguments.output}.png"), Path(f"{arguments.output}.html")
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(plotting.saliency_html(tokens, weights, title), encoding="utf-8")
+    plotting.saliency_figure(tokens, weights, title).savefig(picture, dpi=150)
+    print(f"{'saliency':<12}{picture}, {page}")

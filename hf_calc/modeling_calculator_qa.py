@@ -14,10 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from transformers import BertModel, BertPreTrainedModel
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_calculator_qa import CalculatorQAConfig
 from .symbolic_layer import SymbolicLayer
+
+VOCABULARY_ADVICE = "load the processor from the same checkpoint as the model"
 
 
 @dataclass
@@ -29,9 +31,9 @@ class CalculatorQAModelOutput(ModelOutput):
 
     Args:
         loss: end_loss + argument_loss, the paper's objective; `CalculatorQATrainer` weighs the second.
-        end_loss: -log p(answer) by span extraction, the mean over all B rows; a row without answer spans adds 0.
-        argument_loss: binary cross entropy of eq. 2 against the pairs whose result is the answer, summed over the
-            pairs, the mean over all B rows; a row without such a pair adds 0.
+        end_loss: -log p(answer) by span extraction, the mean over examples; one without answer spans adds 0.
+        argument_loss: binary cross entropy of eq. 2 against the pairs whose result is the answer, the mean over
+            examples; one without such a pair adds 0.
         start_logits: (B, T + L) fp32, the smallest number where no answer can start.
         end_logits: (B, T + L) likewise.
         argument_logits: (B, D) fp32 scores of the candidate pairs, the smallest number where there is none.
@@ -39,7 +41,7 @@ class CalculatorQAModelOutput(ModelOutput):
         result_ids: (B, L) tokens of the calculator's result, padding behind its end.
         segment_ids: (B, T + L) 0 question, 1 passage, 2 result, -1 special tokens and padding.
         position_ids: (B, T + L) place in `[CLS] Q [SEP] P [SEP] F(s) [SEP]` without padding.
-        example_ids: (B,) handed on from the input.
+        example_ids: (B,) the example that each row belongs to.
         reader_embeds: (B, T + L, H) word embeddings read by the second pass, where saliency takes its gradients.
         hidden_states: of the second pass, with output_hidden_states=True.
         attentions: of the second pass, with output_attentions=True and eager attention.
@@ -61,45 +63,50 @@ class CalculatorQAModelOutput(ModelOutput):
     attentions: tuple[torch.Tensor, ...] | None = None
 
 
-def check_token_ids(input_ids: torch.Tensor, vocab_size: int) -> None:
-    """Raises ValueError for ids outside the vocabulary.
+def check_indices(name: str, indices: torch.Tensor, size: int, advice: str) -> None:
+    """Raises ValueError where an index is outside 0..size - 1.
 
     Only on CPU, where it costs no synchronization, and not while compiling, where it would split the graph.
     """
-    if input_ids.device.type != "cpu" or torch.compiler.is_compiling() or not input_ids.numel():
+    if indices.device.type != "cpu" or torch.compiler.is_compiling() or not indices.numel():
         return
-    if int(input_ids.max()) >= vocab_size:
-        raise ValueError(
-            f"input_ids holds {int(input_ids.max())}, but the vocabulary has {vocab_size} tokens: load the processor "
-            "from the same checkpoint as the model"
-        )
+    low, high = (int(bound) for bound in indices.aminmax())
+    if low < 0 or high >= size:
+        raise ValueError(f"{name} must be from 0 to {size - 1}, got {low if low < 0 else high}: {advice}")
 
 
-def span_marginal_log_likelihood(
-    start_logits: torch.Tensor, end_logits: torch.Tensor, spans: torch.Tensor
+def answer_log_likelihood(
+    start_logits: torch.Tensor, end_logits: torch.Tensor, spans: torch.Tensor, same_example: torch.Tensor
 ) -> torch.Tensor:
-    """log sum over the answer's spans (s, t) of p(start = s) p(end = t), in fp32.
+    """log sum over the answer's spans (s, t) of p(start = s) p(end = t).
+
+    The windows of a long passage are normalized together, as `best_spans` compares them, so that one without the
+    answer learns to stand back.
 
     Args:
-        start_logits, end_logits: (B, T).
+        start_logits, end_logits: (B, T) in fp32, the smallest number where no answer can be.
         spans: (B, S, 2) first and last positions, padded with -1.
+        same_example: (B, B) whether two rows are windows of one example.
 
     Returns:
-        (B,), 0 for a row without spans, so that it adds nothing to a loss.
+        (B,) of each row's example; 0 for an example without spans, so that it adds nothing to a loss.
     """
+    lowest = torch.finfo(start_logits.dtype).min
     is_span = spans[..., 0] >= 0  # (B, S)
-    start, end = (
-        torch.log_softmax(logits.float(), -1).gather(1, spans[..., side].clamp(min=0))
-        for side, logits in enumerate((start_logits, end_logits))
-    )
-    log_likelihood = (start + end).masked_fill(~is_span, torch.finfo(torch.float32).min).logsumexp(-1)
-    return torch.where(is_span.any(-1), log_likelihood, 0.0)
+    places = spans.clamp(min=0)
+    scores = start_logits.gather(1, places[..., 0]) + end_logits.gather(1, places[..., 1])
+    answer = scores.masked_fill(~is_span, lowest).logsumexp(-1)  # (B,)
+    total = (start_logits.logsumexp(-1) + end_logits.logsumexp(-1)).clamp(min=lowest)  # a row without text
+    answer, total = (row.masked_fill(~same_example, lowest).logsumexp(-1) for row in (answer, total))
+    has_answer = (same_example & is_span.any(-1)).any(-1)
+    return torch.where(has_answer, answer - total, 0.0)
 
 
 def argument_cross_entropy(argument_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Binary cross entropy between p = softmax(scores) (eq. 2) and 0/1 labels, summed over the candidates.
 
-    A sum, not a mean: what a labelled example weighs does not depend on how many numbers its text has.
+    A sum and not a mean, and divided by the number of right candidates: what a labelled row weighs does not depend on
+    how many numbers its text has, or how often it repeats them.
 
     Args:
         argument_logits: (B, D) fp32, the smallest number at what is no candidate.
@@ -110,7 +117,21 @@ def argument_cross_entropy(argument_logits: torch.Tensor, labels: torch.Tensor) 
     """
     log_p = torch.log_softmax(argument_logits, -1).clamp(max=-1e-6)  # log(1 - p) stays finite
     cross_entropy = -torch.where(labels > 0, log_p, torch.log(-torch.expm1(log_p))).sum(-1)
-    return torch.where((labels > 0).any(-1), cross_entropy, 0.0)
+    num_right = (labels > 0).sum(-1)
+    return torch.where(num_right > 0, cross_entropy / num_right.clamp(min=1), 0.0)
+
+
+def mean_over_examples(rows: torch.Tensor, same_example: torch.Tensor) -> torch.Tensor:
+    """The mean over examples of (B,) values of their rows, an example's rows averaged first."""
+    share = 1 / same_example.sum(-1)
+    return (rows * share).sum() / share.sum()
+
+
+def linear_fp32(layer: nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
+    """A last layer's scores in at least fp32 also under autocast: in bf16, near ones would tie."""
+    with torch.autocast(inputs.device.type, enabled=False):
+        scores = layer(inputs.to(layer.weight.dtype))
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 class ArgumentScorer(nn.Module):
@@ -131,7 +152,7 @@ class ArgumentScorer(nn.Module):
             side.gather(1, arguments[..., k, None].expand(-1, -1, side.shape[-1]))
             for k, side in enumerate((self.first(numbers), self.second(numbers)))
         )
-        return self.score(torch.relu(first + second)).squeeze(-1)
+        return linear_fp32(self.score, torch.relu(first + second)).squeeze(-1)
 
 
 class BertForCalculatorQA(BertPreTrainedModel):
@@ -141,7 +162,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
     """
 
     config_class = CalculatorQAConfig
-    # Our losses are means over rows, so the Trainer must not rescale them by token counts under accumulation.
+    # Our losses are means over examples, so the Trainer must not rescale them by token counts under accumulation.
     accepts_loss_kwargs = False
     _keys_to_ignore_on_load_unexpected = (r"pooler",)
 
@@ -163,16 +184,20 @@ class BertForCalculatorQA(BertPreTrainedModel):
         A reader of its own (share_encoder=False) that the checkpoint lacks starts as a copy of its encoder.
 
         Raises:
-            ValueError: a checkpoint of this class without some of its weights, whose answers would be random.
+            ValueError: a checkpoint without a BERT encoder, or one of this class without its heads, whose answers
+                would be random.
         """
         model, info = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
-        missing = sorted(info["missing_keys"])
+        if any(key.startswith("bert.") for key in info["missing_keys"]):
+            raise ValueError(f"{pretrained_model_name_or_path} holds no BERT encoder: start from a BERT checkpoint")
+        missing = {key for key in info["missing_keys"] if not key.startswith("reader.")}
         if missing and cls.__name__ in (model.config.architectures or []):
             raise ValueError(
-                f"{pretrained_model_name_or_path} is a {cls.__name__} checkpoint but lacks {', '.join(missing)}: "
-                "save it again with save_pretrained, or start from a BERT checkpoint to train new heads"
+                f"{pretrained_model_name_or_path} is a {cls.__name__} checkpoint but lacks "
+                f"{', '.join(sorted(missing))}: save it again with save_pretrained, or start from a BERT checkpoint "
+                "to train new heads"
             )
-        if any(key.startswith("reader.") for key in missing):
+        if len(missing) < len(info["missing_keys"]):
             model.reader.load_state_dict(model.bert.state_dict())
         return (model, info) if output_loading_info else model
 
@@ -181,6 +206,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
         """The encoder that reads the result and answers: `bert` again, or `reader`."""
         return self.reader if self.config.use_calculator and not self.config.share_encoder else self.bert
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: torch.Tensor,
@@ -211,28 +237,28 @@ class BertForCalculatorQA(BertPreTrainedModel):
                 answer, padded with -1; gives `end_loss`.
             candidate_answer_spans: (B, D, S, 2) the same in each candidate's result.
             argument_labels: (B, D) 1.0 where the result is the answer; gives `argument_loss`.
-            example_ids: (B,) the example each row belongs to.
+            example_ids: (B,) the example each row belongs to; by default each row is one.
             temperature, gumbel_noise, generator: facts of the run, see `SymbolicLayer`; they matter in training.
             kwargs: for the encoder: output_attentions, output_hidden_states.
 
         Raises:
-            ValueError: token ids outside the vocabulary (checked on CPU, where it costs no synchronization).
+            ValueError: token ids outside the vocabulary, or more tokens than the encoder takes (checked on CPU).
         """
-        check_token_ids(input_ids, self.config.vocab_size)
         reader = self.second_encoder
         reader_inputs = {
-            "inputs_embeds": reader.get_input_embeddings()(input_ids),
+            "inputs_embeds": self._embed(reader, input_ids),
             "attention_mask": attention_mask,
             "token_type_ids": token_type_ids,
             "position_ids": (attention_mask.cumsum(-1) - 1).clamp(min=0),
         }
-        output = CalculatorQAModelOutput(segment_ids=segment_ids, example_ids=example_ids)
+        argument_logits = argument_index = result_ids = None
         if self.config.use_calculator:
             first_inputs = reader_inputs
             if reader is not self.bert:
-                first_inputs = reader_inputs | {"inputs_embeds": self.get_input_embeddings()(input_ids)}
+                first_inputs = reader_inputs | {"inputs_embeds": self._embed(self.bert, input_ids)}
             hidden = self.bert(**first_inputs).last_hidden_state
             numbers = hidden.gather(1, quantity_positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+            check_indices("candidate_ids", candidate_ids, self.config.vocab_size, VOCABULARY_ADVICE)
             result = self.symbolic_layer(
                 self.argument_scorer(numbers, candidate_arguments),
                 candidate_ids,
@@ -241,27 +267,51 @@ class BertForCalculatorQA(BertPreTrainedModel):
                 gumbel_noise,
                 generator,
             )
-            output.argument_logits, output.argument_index = result.scores, result.index
-            output.result_ids = result.token_ids
-            reader_inputs, output.segment_ids = self._append(reader_inputs, segment_ids, result)
+            argument_logits, argument_index, result_ids = result.scores, result.index, result.token_ids
+            reader_inputs, segment_ids = self._append(reader_inputs, segment_ids, result)
             if answer_spans is not None:
                 answer_spans = self._chosen_spans(
                     answer_spans, candidate_answer_spans, result.index, input_ids.shape[1]
                 )
+        advice = "cut the passage into shorter windows (`model_max_length` of the tokenizer)"
+        check_indices("positions", reader_inputs["position_ids"], self.config.max_position_embeddings, advice)
         read = reader(**reader_inputs, **kwargs)
+        logits = linear_fp32(self.qa_outputs, read.last_hidden_state)
+        logits = logits.masked_fill((segment_ids < 0).unsqueeze(-1), torch.finfo(logits.dtype).min)
+        start_logits, end_logits = logits.unbind(-1)
 
-        logits = self.qa_outputs(read.last_hidden_state).float()
-        logits = logits.masked_fill((output.segment_ids < 0).unsqueeze(-1), torch.finfo(torch.float32).min)
-        output.start_logits, output.end_logits = logits.unbind(-1)
-        output.position_ids, output.reader_embeds = reader_inputs["position_ids"], reader_inputs["inputs_embeds"]
-        output.hidden_states, output.attentions = read.hidden_states, read.attentions
+        loss = end_loss = argument_loss = None
+        if example_ids is None:
+            example_ids = torch.arange(len(input_ids), device=input_ids.device)
         if answer_spans is not None:
-            log_likelihood = span_marginal_log_likelihood(output.start_logits, output.end_logits, answer_spans)
-            output.loss = output.end_loss = -log_likelihood.mean()
+            same_example = example_ids.unsqueeze(1) == example_ids
+            log_likelihood = answer_log_likelihood(start_logits, end_logits, answer_spans, same_example)
+            loss = end_loss = -mean_over_examples(log_likelihood, same_example)
             if self.config.use_calculator and argument_labels is not None:
-                output.argument_loss = argument_cross_entropy(output.argument_logits, argument_labels).mean()
-                output.loss = output.end_loss + output.argument_loss
-        return output
+                cross_entropy = argument_cross_entropy(argument_logits, argument_labels)
+                argument_loss = mean_over_examples(cross_entropy, same_example)
+                loss = end_loss + argument_loss
+        return CalculatorQAModelOutput(
+            loss=loss,
+            end_loss=end_loss,
+            argument_loss=argument_loss,
+            start_logits=start_logits,
+            end_logits=end_logits,
+            argument_logits=argument_logits,
+            argument_index=argument_index,
+            result_ids=result_ids,
+            segment_ids=segment_ids,
+            position_ids=reader_inputs["position_ids"],
+            example_ids=example_ids,
+            reader_embeds=reader_inputs["inputs_embeds"],
+            hidden_states=read.hidden_states,
+            attentions=read.attentions,
+        )
+
+    def _embed(self, encoder: BertModel, input_ids: torch.Tensor) -> torch.Tensor:
+        """(B, T) tokens to (B, T, H) word embeddings of an encoder."""
+        check_indices("input_ids", input_ids, self.config.vocab_size, VOCABULARY_ADVICE)
+        return encoder.get_input_embeddings()(input_ids)
 
     def _append(self, inputs: dict[str, torch.Tensor], segment_ids: torch.Tensor, result) -> tuple[dict, torch.Tensor]:
         """The second pass's inputs: the result behind the padding, its positions counted on from the last real token.

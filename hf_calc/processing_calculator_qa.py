@@ -85,15 +85,14 @@ class CalculatorQAProcessor(ProcessorMixin):
         operations: of the `Calculator`.
         number_words: whether number words are numbers too, see `find_quantities`.
         stride: tokens by which the windows of a long passage overlap.
-        result_tokens: room kept in a full window for the calculator's result; + and - of two 7-digit numbers take 74.
-            A pair whose result does not fit behind its window is no candidate.
+        result_tokens: room kept in a full window for the calculator's result, by default 32 for each number that it
+            computes, enough for 7 digits. A pair whose result does not fit behind its window is no candidate, and the
+            log says so.
 
     Raises:
         TypeError: no BERT tokenizer.
         ValueError: unknown operations, or no room left for text.
     """
-
-    tokenizer_class = "AutoTokenizer"
 
     def __init__(
         self,
@@ -101,7 +100,7 @@ class CalculatorQAProcessor(ProcessorMixin):
         operations: Sequence[str] = ("+", "-"),
         number_words: bool = False,
         stride: int = 64,
-        result_tokens: int = 96,
+        result_tokens: int | None = None,
         **kwargs,
     ):
         tokenizer = split_digits(tokenizer)
@@ -112,6 +111,8 @@ class CalculatorQAProcessor(ProcessorMixin):
         self.operations = list(operations)
         self.number_words = number_words
         self.stride = stride
+        if result_tokens is None:
+            result_tokens = 32 * len(self.calculator.expressions)
         self.result_tokens = result_tokens
         self._result_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(TOKENS)))
         # A window is [CLS] Q [SEP] P [SEP]; each holds enough of the passage to get ahead by at least its overlap.
@@ -162,9 +163,14 @@ class CalculatorQAProcessor(ProcessorMixin):
         # All P pairs of the batch at once, by the places of their numbers in one list.
         numbers = Numbers.from_decimals([m.value for row in rows.mentions for m in row])
         place = (is_number.flatten().cumsum(0) - 1).view_as(is_number)
-        results = self.calculator.encode(*(numbers[place[:, side][is_pair]] for side in arguments.T))
+        results = self.calculator.encode(*(numbers.select(place[:, side][is_pair]) for side in arguments.T))
         length = attention_mask.sum(-1, keepdim=True).expand_as(is_pair)[is_pair]
         fits = length + (results.tokens != 0).sum(-1) <= self.tokenizer.model_max_length
+        if not fits.all():
+            logger.warning_once(
+                "A calculator's result does not fit behind its window and is no candidate: raise result_tokens, now "
+                f"{self.result_tokens}, or shorten the passage."
+            )
         pad = self.tokenizer.pad_token_id
         candidate_ids = torch.where(fits.unsqueeze(-1), self._result_ids[results.tokens], pad)
 
@@ -183,17 +189,22 @@ class CalculatorQAProcessor(ProcessorMixin):
             batch |= self._labels(questions, passages, answers, rows, results, is_pair, fits)
         return BatchEncoding(batch)
 
-    def _tokenize(self, questions: list[str], passages: list[str]) -> _Rows:
-        """Tokenizes, cuts long passages into windows and finds the numbers of each row."""
-        for question in questions:
+    def check_questions(self, questions: Sequence[str]) -> None:
+        """Raises ValueError for a question that leaves no room for its passage, with its place in the list."""
+        for place, question in enumerate(questions):
             # A character makes at most three tokens, the letters of a Hangul syllable: only suspects are counted.
             if 3 * len(question) > self._question_tokens:
                 length = len(self.tokenizer.tokenize(question))
                 if length > self._question_tokens:
                     raise ValueError(
-                        f"the question {question[:40]!r}... has {length} tokens, but only {self._question_tokens} fit "
-                        "beside a window of its passage and the calculator's result: shorten it"
+                        f"question {place}, {question[:40]!r}..., has {length} tokens, but only "
+                        f"{self._question_tokens} fit beside a window of its passage and the calculator's result: "
+                        "shorten it"
                     )
+
+    def _tokenize(self, questions: list[str], passages: list[str]) -> _Rows:
+        """Tokenizes, cuts long passages into windows and finds the numbers of each row."""
+        self.check_questions(questions)
         encoding = self.tokenizer(
             questions,
             passages,
@@ -226,7 +237,7 @@ class CalculatorQAProcessor(ProcessorMixin):
 
     def _labels(self, questions, passages, answers, rows: _Rows, results, is_pair, fits) -> dict[str, torch.Tensor]:
         """The places of the answers: a number wherever its value stands, other text as whole words."""
-        answers = [[answer] if isinstance(answer, str) else list(answer) for answer in answers]
+        answers = as_spellings(answers)
         if len(answers) != len(questions):
             raise ValueError(
                 f"got {len(answers)} answers for {len(questions)} questions: give each question one answer, or one "
@@ -247,7 +258,7 @@ class CalculatorQAProcessor(ProcessorMixin):
         is_answer = torch.zeros_like(results.spans[..., 0], dtype=torch.bool)  # (P, R, 3)
         for spelling in range(max(len(spellings) for spellings in values)):
             column = [spellings[spelling] if spelling < len(spellings) else None for spellings in values]
-            wanted = Numbers.from_decimals(column)[pair_example[:, None, None]]
+            wanted = Numbers.from_decimals(column).select(pair_example[:, None, None])
             is_answer |= (results.values.mantissa == wanted.mantissa) & (results.values.decimals == wanted.decimals)
         is_answer &= (results.spans[..., 0] >= 0) & fits[:, None, None]
         result_spans = torch.stack(
@@ -260,8 +271,8 @@ class CalculatorQAProcessor(ProcessorMixin):
         }
 
     def _value(self, answer: str) -> Decimal | None:
-        """The value of an answer that is a number and nothing else."""
-        answer = answer.strip()
+        """The value of an answer that is a number, perhaps with a currency sign or percent, and nothing else."""
+        answer = answer.strip().lstrip("$£€¥").removesuffix("%").strip()
         quantities = find_quantities(answer, self.number_words)
         if len(quantities) == 1 and (quantities[0].start, quantities[0].end) == (0, len(answer)):
             return quantities[0].value
@@ -338,6 +349,19 @@ class CalculatorQAProcessor(ProcessorMixin):
             "operands": operands,
             "calculator": calculator,
         }
+
+
+def as_spellings(answers: Sequence[str | Sequence[str]]) -> list[list[str]]:
+    """Each answer as a list of its spellings.
+
+    Raises:
+        ValueError: an answer that is neither a text nor a list of texts, with its place.
+    """
+    spellings = [[answer] if isinstance(answer, str) else answer for answer in answers]
+    for place, answer in enumerate(spellings):
+        if not isinstance(answer, list | tuple) or not all(isinstance(spelling, str) for spelling in answer):
+            raise ValueError(f"answer {place} must be a text or a list of texts, got {answer!r}")
+    return spellings
 
 
 def _as_lists(question, passage) -> tuple[list[str], list[str]]:

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+MIN_TEMPERATURE = 1e-6  # below, scores / temperature may overflow
+
 
 class SymbolicLayerOutput(NamedTuple):
     """What `SymbolicLayer` chose for each of B examples.
@@ -85,22 +87,20 @@ class SymbolicLayer(nn.Module):
             candidate_ids: (B, D, L) its result's tokens, padded at the end. A row of padding alone is no candidate
                 and is never chosen; an example may have none.
             embedding: (V, H) the embedding matrix.
-            temperature: of the softmax in the backward pass; above 0.
+            temperature: of the softmax in the backward pass. A low one adds variance rather than accuracy.
             noise: whether training adds Gumbel noise; False is plain straight-through.
             generator: of the noise, for reproducibility.
 
         Raises:
-            ValueError: shapes that do not fit together, or a temperature that is not above 0.
+            ValueError: shapes that do not fit together, or a temperature under `MIN_TEMPERATURE`.
         """
         if candidate_ids.dim() != 3 or scores.shape != candidate_ids.shape[:2] or not scores.shape[1]:
             raise ValueError(
                 "scores (B, D) and candidate_ids (B, D, L) must agree in B and D, D at least 1 (pad it); "
                 f"got {tuple(scores.shape)} and {tuple(candidate_ids.shape)}"
             )
-        if not temperature > 0:
-            raise ValueError(
-                f"temperature must be above 0, got {temperature}; a small one adds variance, not accuracy"
-            )
+        if not temperature >= MIN_TEMPERATURE:
+            raise ValueError(f"temperature must be at least {MIN_TEMPERATURE}, got {temperature}; 1 is usual")
         is_candidate = candidate_ids[..., 0] != self.pad_token_id  # (B, D)
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
         scores = scores.masked_fill(~is_candidate, torch.finfo(scores.dtype).min)

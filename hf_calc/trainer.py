@@ -5,9 +5,12 @@ from pathlib import Path
 
 import evaluate
 import torch
+from datasets import Dataset
 from transformers import Trainer, TrainingArguments
 
+from .processing_calculator_qa import as_spellings
 from .span_decoding import SpanPredictions, best_spans
+from .symbolic_layer import MIN_TEMPERATURE
 
 METRICS = Path(__file__).parent / "metrics"
 LOGGED_PARTS = ("end_loss", "argument_loss")
@@ -18,7 +21,7 @@ class CalculatorQATrainingArguments(TrainingArguments):
     """Arguments of a run.
 
     NOTE: these defaults differ from `TrainingArguments`: `remove_unused_columns=False` (the collator reads the texts),
-    `label_names=["answer_spans"]`, and `metric_for_best_model="f1"`, used with `load_best_model_at_end`.
+    `label_names=["answer_spans"]`, and with `load_best_model_at_end` `metric_for_best_model="f1"`.
 
     Args:
         argument_loss_weight: weight of `argument_loss` beside `end_loss`; the paper has 1, and 0 leaves the choice of
@@ -36,14 +39,15 @@ class CalculatorQATrainingArguments(TrainingArguments):
     gumbel_noise: bool = field(default=True, metadata={"help": "Add Gumbel noise to the scores in training."})
     remove_unused_columns: bool = field(default=False, metadata={"help": "The collator reads the text columns."})
     label_names: list[str] = field(default_factory=lambda: ["answer_spans"], metadata={"help": "Keys of the labels."})
-    metric_for_best_model: str = field(default="f1", metadata={"help": "The metric of the best checkpoint."})
 
     def __post_init__(self):
+        if self.load_best_model_at_end and self.metric_for_best_model is None:
+            self.metric_for_best_model = "f1"
         super().__post_init__()
         for name in ("temperature", "final_temperature"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise ValueError(f"{name} must be above 0 and finite, got {value}")
+            if value is not None and not MIN_TEMPERATURE <= value < float("inf"):
+                raise ValueError(f"{name} must be at least {MIN_TEMPERATURE} and finite, got {value}")
         if not 0 <= self.argument_loss_weight < float("inf"):
             raise ValueError(f"argument_loss_weight must be at least 0 and finite, got {self.argument_loss_weight}")
 
@@ -58,26 +62,51 @@ class CalculatorQATrainer(Trainer):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self._part_sums = torch.zeros(len(LOGGED_PARTS), device=self.args.device)
-        self._num_rows = 0
-        largest = max(self.processing_class.tokenizer.get_vocab().values())
-        if largest >= self.model.config.vocab_size:
-            raise ValueError(
-                f"the processor's token ids go up to {largest}, but the model knows {self.model.config.vocab_size}: "
-                "load both from the same checkpoint"
-            )
+        self._part_sums = torch.zeros(1 + len(LOGGED_PARTS), device=self.args.device)  # examples, then the parts
+        self._drop_f1, self._argument_accuracy = (
+            evaluate.load(str(METRICS / name), keep_in_memory=True) for name in ("drop_f1", "argument_accuracy")
+        )
+        self._check_processor()
+        evaluation = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"evaluation": self.eval_dataset}
+        for name, rows in ({"training": self.train_dataset} | evaluation).items():
+            if rows is not None:
+                self._check_rows(name, rows)
         if self.train_dataset is not None:
-            self._check_answers(self.train_dataset)
+            self._check_answers_stand_somewhere()
 
-    def _check_answers(self, rows, sample: int = 256) -> None:
-        """Fails before the first step where training could learn nothing."""
-        if missing := [name for name in ("question", "passage", "answer") if name not in rows.column_names]:
-            raise ValueError(f"the training set has the columns {rows.column_names} and lacks {', '.join(missing)}")
-        batch = self.data_collator([rows[k] for k in range(min(sample, len(rows)))])
-        if not (batch["answer_spans"] >= 0).any() and not (batch["candidate_answer_spans"] >= 0).any():
+    def _check_processor(self) -> None:
+        tokenizer, config = self.processing_class.tokenizer, self.model.config
+        largest = max(tokenizer.get_vocab().values())
+        if largest >= config.vocab_size or tokenizer.model_max_length > config.max_position_embeddings:
             raise ValueError(
-                f"none of the first {min(sample, len(rows))} training rows has its answer in question, passage or a "
-                "calculator's result: check the column `answer` and the processor's operations"
+                f"the processor's token ids go up to {largest} and its rows to {tokenizer.model_max_length} tokens, "
+                f"but the model knows {config.vocab_size} and {config.max_position_embeddings}: load both from the "
+                "same checkpoint, or lower model_max_length"
+            )
+
+    def _check_rows(self, name: str, rows) -> None:
+        """Fails before the first step where a row would end a run in the middle."""
+        if not isinstance(rows, Dataset):
+            raise TypeError(f"the {name} set must be a datasets.Dataset, got a {type(rows).__name__}")
+        if missing := [column for column in ("question", "passage", "answer") if column not in rows.column_names]:
+            raise ValueError(f"the {name} set has the columns {rows.column_names} and lacks {', '.join(missing)}")
+        if not len(rows):
+            raise ValueError(f"the {name} set has no rows")
+        try:
+            as_spellings(rows["answer"])
+            self.processing_class.check_questions(rows["question"])
+        except ValueError as error:
+            raise ValueError(f"the {name} set cannot be used: {error}") from error
+
+    def _check_answers_stand_somewhere(self, sample: int = 256) -> None:
+        """Fails before the first step where training could learn nothing."""
+        size = min(sample, len(self.train_dataset))
+        batch = self.data_collator([self.train_dataset[row] for row in range(size)])
+        places = ["answer_spans", *(["candidate_answer_spans"] if self.model.config.use_calculator else [])]
+        if not any((batch[spans] >= 0).any() for spans in places):
+            raise ValueError(
+                f"none of the first {size} training rows has its answer in question, passage or a calculator's "
+                "result: check the column `answer` and the processor's operations"
             )
 
     @property
@@ -95,21 +124,19 @@ class CalculatorQATrainer(Trainer):
         if outputs.argument_loss is not None:
             loss = loss + self.args.argument_loss_weight * outputs.argument_loss
         if model.training:
-            parts = [outputs[part] for part in LOGGED_PARTS]
-            parts = torch.stack([loss.new_zeros(()) if part is None else part.detach() for part in parts])
-            self._part_sums += parts * len(inputs["input_ids"])
-            self._num_rows += len(inputs["input_ids"])
+            # The processor numbers the examples of a batch from 0: their count, without waiting for the device.
+            parts = [getattr(outputs, part) for part in LOGGED_PARTS]
+            parts = torch.stack([loss.new_ones(()), *(loss.new_zeros(()) if p is None else p.detach() for p in parts)])
+            self._part_sums += parts * (outputs.example_ids[-1] + 1)
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the mean of every loss part since the last log, over all rows of all processes."""
+        """Adds the mean of every loss part since the last log, over all examples of all processes."""
         if "loss" in logs:
-            sums = torch.cat([self._part_sums, self._part_sums.new_tensor([self._num_rows])])
-            *sums, num_rows = self.accelerator.reduce(sums, "sum").tolist()
-            logs |= {part: total / num_rows for part, total in zip(LOGGED_PARTS, sums, strict=True)}
+            examples, *sums = self.accelerator.reduce(self._part_sums, "sum").tolist()
+            logs |= {part: total / examples for part, total in zip(LOGGED_PARTS, sums, strict=True)}
             logs["temperature"] = self.temperature
             self._part_sums.zero_()
-            self._num_rows = 0
         super().log(logs, start_time)
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
@@ -141,27 +168,21 @@ class CalculatorQATrainer(Trainer):
         return [found[0] if found else {"answer": "", "operands": []} for found in answers]
 
     def _metrics(self, answers: list[dict], rows) -> dict[str, float]:
-        gold = [[answer] if isinstance(answer, str) else answer for answer in rows["answer"]]
-        metrics = _load_metric("drop_f1").compute(predictions=[found["answer"] for found in answers], references=gold)
-        if self.model.config.use_calculator and "gold_arguments" in rows.column_names:
-            pairs = zip(rows["quantities"], rows["gold_arguments"], strict=True)
-            right = [[quantities[k] for k in arguments] for quantities, arguments in pairs]
-            # A mention is known by its segment and first character; the gold ones are all in the passage.
-            mentions = {
-                "argument_accuracy": (
-                    [[f"{o['segment']} {o['start']}" for o in found["operands"]] for found in answers],
-                    [[f"passage {quantity['start']}" for quantity in pair] for pair in right],
-                ),
-                "argument_accuracy_by_value": (
-                    [[o["value"] for o in found["operands"]] for found in answers],
-                    [[str(quantity["value"]) for quantity in pair] for pair in right],
-                ),
-            }
-            for name, (predictions, references) in mentions.items():
-                scores = _load_metric("argument_accuracy").compute(predictions=predictions, references=references)
-                metrics[name] = scores["argument_accuracy"]
-        return metrics
+        predicted = [found["answer"] for found in answers]
+        metrics = self._drop_f1.compute(predictions=predicted, references=as_spellings(rows["answer"]))
+        if not self.model.config.use_calculator or "gold_arguments" not in rows.column_names:
+            return metrics
+        gold = zip(rows["quantities"], rows["gold_arguments"], strict=True)
+        right = [[quantities[k] for k in arguments or []] for quantities, arguments in gold]
 
+        def accuracy(chosen_key, right_key) -> float:
+            return self._argument_accuracy.compute(
+                predictions=[[chosen_key(operand) for operand in found["operands"]] for found in answers],
+                references=[[right_key(quantity) for quantity in pair] for pair in right],
+            )["argument_accuracy"]
 
-def _load_metric(name: str) -> evaluate.Metric:
-    return evaluate.load(str(METRICS / name), keep_in_memory=True)
+        # A mention is known by its segment and first character; the right ones are all in the passage.
+        return metrics | {
+            "argument_accuracy": accuracy(lambda o: f"{o['segment']} {o['start']}", lambda q: f"passage {q['start']}"),
+            "argument_accuracy_by_value": accuracy(lambda o: o["value"], lambda q: str(q["value"])),
+        }

@@ -44,6 +44,14 @@ def test_command_line_wins_over_recipe_and_recipe_over_default(parse, recipe):
     assert (arguments.owners, arguments.digits, arguments.train_size) == (5, 2, 20_000)
     assert (run.learning_rate, run.seed, run.argument_loss_weight) == (1e-3, 3, 0.5)  # YAML reads 1e-3 as text
     assert {"owners", "digits", "seed", "argument_loss_weight"} <= set(given)
+    assert parse([path, "--no_gumbel_noise"])[3] == {
+        "name",
+        "learning_rate",
+        "owners",
+        "digits",
+        "output_dir",
+        "gumbel_noise",
+    }
     assert arguments.scale == "small"
     assert parse([path, "--owners", "10", "--digits", "7"])[1].scale == "paper"
 
@@ -68,6 +76,8 @@ def test_a_bad_command_line_is_told(parse, recipe, capsys):
     with pytest.raises(SystemExit):
         parse([path, "--lerning_rate", "1"])
     assert "unknown option --lerning_rate" in capsys.readouterr().err
+    with pytest.raises(SystemExit):  # no abbreviations
+        parse([path, "--learning_r", "1"])
     with pytest.raises(SystemExit, match="needs a recipe first"):
         parse(["--seed", "1"])
     with pytest.raises(SystemExit, match="no such recipe"):
@@ -99,6 +109,7 @@ def test_a_run_leaves_model_predictions_and_results(tmp_path):
     assert {"settings", "versions", "hardware", "seconds", "predictions_sha256"} <= set(results)
     assert results["settings"]["owners"] == 3
     assert results["settings"]["learning_rate"] == 2e-4
+    assert results["settings"]["gumbel_noise"] is True
     lines = (tmp_path / "run" / "validation.jsonl").read_text().splitlines()
     assert len(lines) == 6
     assert {"question", "passage", "answer", "prediction"} == set(json.loads(lines[0]))

@@ -5,13 +5,21 @@ import math
 
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForQuestionAnswering, BertConfig, BertModel
+from transformers import (
+    AutoModel,
+    AutoModelForQuestionAnswering,
+    BertConfig,
+    BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+)
 
-from hf_calc import BertForCalculatorQA, CalculatorQAConfig
+from hf_calc import BertForCalculatorQA, CalculatorQAConfig, CalculatorQAProcessor
 from hf_calc.modeling_calculator_qa import (
     ArgumentScorer,
+    answer_log_likelihood,
     argument_cross_entropy,
-    span_marginal_log_likelihood,
+    mean_over_examples,
 )
 from hf_calc.processing_calculator_qa import pair_arguments
 
@@ -55,28 +63,40 @@ def batch(processor):
     return processor(QUESTIONS, PASSAGES, ANSWERS)
 
 
-def test_span_likelihood_equals_a_naive_loop():
+def test_answer_likelihood_equals_a_naive_loop_over_spans_and_windows():
+    """Five rows of three examples: the windows of one compete under one normalizer."""
     start, end = torch.randn(5, 11), torch.randn(5, 11)
+    example_ids = torch.tensor([0, 1, 1, 1, 2])
     spans = torch.full((5, 3, 2), -1)
     spans[0, 0] = torch.tensor([2, 4])
     spans[1] = torch.tensor([[0, 0], [3, 10], [5, 5]])
     spans[3, :2] = torch.tensor([[1, 2], [10, 10]])
-    p_start, p_end = start.double().softmax(-1), end.double().softmax(-1)
     expected = []
     for row in range(5):
-        total = sum(float(p_start[row, s] * p_end[row, e]) for s, e in spans[row].tolist() if s >= 0)
-        expected.append(math.log(total) if total else 0.0)
-    actual = span_marginal_log_likelihood(start, end, spans)
+        answer, total = 0.0, 0.0
+        for other in (example_ids == example_ids[row]).nonzero().flatten().tolist():
+            e_start, e_end = start[other].double().exp(), end[other].double().exp()
+            total += float(e_start.sum() * e_end.sum())
+            answer += sum(float(e_start[s] * e_end[e]) for s, e in spans[other].tolist() if s >= 0)
+        expected.append(math.log(answer / total) if answer else 0.0)
+    same_example = example_ids.unsqueeze(1) == example_ids
+    actual = answer_log_likelihood(start, end, spans, same_example)
     torch.testing.assert_close(actual, torch.tensor(expected), rtol=1e-5, atol=1e-5)
+    mean = mean_over_examples(actual, same_example)
+    assert mean.item() == pytest.approx(sum(expected[row] for row in (0, 1, 4)) / 3, rel=1e-5)
 
 
-def test_rows_without_spans_give_no_gradient():
-    start = torch.randn(2, 4).requires_grad_()
-    spans = torch.tensor([[[-1, -1]], [[1, 2]]])
-    span_marginal_log_likelihood(start, start, spans).sum().backward()
-    assert not start.grad[0].any()
-    assert start.grad.isfinite().all()
-    assert start.grad[1].any()
+def test_rows_without_spans_or_text_give_no_gradient():
+    start = torch.randn(3, 4)
+    start[2] = LOWEST
+    start.requires_grad_()
+    spans = torch.tensor([[[-1, -1]], [[1, 2]], [[-1, -1]]])
+    for rows in ([0, 1, 2], [2]):
+        same_example = torch.eye(len(rows), dtype=torch.bool)
+        start.grad = None
+        answer_log_likelihood(start[rows], start[rows], spans[rows], same_example).sum().backward()
+        assert start.grad.isfinite().all()
+        assert start.grad.any(-1).tolist() == [False, 1 in rows, False]
 
 
 def test_argument_loss_is_binary_cross_entropy_of_the_softmax():
@@ -88,7 +108,7 @@ def test_argument_loss_is_binary_cross_entropy_of_the_softmax():
     for row in range(4):
         p = logits[row].double().softmax(-1)
         bce = -sum(math.log(p[i]) if labels[row, i] else math.log1p(-p[i]) for i in range(6))
-        expected.append(bce if labels[row].any() else 0.0)
+        expected.append(bce / labels[row].sum() if labels[row].any() else 0.0)
     torch.testing.assert_close(argument_cross_entropy(logits, labels), torch.tensor(expected), rtol=1e-4, atol=1e-5)
 
 
@@ -218,11 +238,46 @@ def test_texts_without_two_numbers_give_finite_results(make_model, processor, qu
     assert bool(found) == bool(question or passage)
 
 
-def test_ids_outside_the_vocabulary_are_told(make_model, batch):
+def test_windows_of_a_passage_count_as_one_example(make_model, processor):
+    """A long passage beside short ones: the loss is the mean of the three alone, and every window is trained."""
+    narrow = CalculatorQAProcessor(processor.tokenizer, stride=4, result_tokens=512 - 100)
+    texts = [
+        [*QUESTIONS[:2], QUESTIONS[1]],
+        [*PASSAGES[:2], "pens " * 60 + PASSAGES[1]],
+        [*ANSWERS[:2], ANSWERS[1]],
+    ]
+    model = make_model().eval()
+    batch = narrow(*texts)
+    assert batch["example_ids"].tolist()[:4] == [0, 1, 2, 2]
+    output = model(**batch)
+    alone = [model(**narrow(*([column[k]] for column in texts))) for k in range(3)]
+    for part in ("end_loss", "argument_loss"):
+        expected = torch.stack([getattr(single, part) for single in alone]).mean()
+        torch.testing.assert_close(getattr(output, part), expected)
+    gradient = torch.autograd.grad(output.end_loss, output.start_logits)[0]
+    assert gradient.any(-1)[1:].all()
+
+
+@pytest.mark.parametrize("bad", [-1, "size"])
+@pytest.mark.parametrize("name", ["input_ids", "candidate_ids"])
+def test_ids_outside_the_vocabulary_are_told(make_model, batch, name, bad):
     model = make_model()
-    batch["input_ids"][0, 3] = size = model.config.vocab_size
-    with pytest.raises(ValueError, match=f"input_ids holds {size}, but the vocabulary has {size} tokens"):
+    size = model.config.vocab_size
+    batch[name][0, 0] = size if bad == "size" else bad
+    with pytest.raises(ValueError, match=f"{name} must be from 0 to {size - 1}, got .*: load the processor from"):
         model(**batch)
+
+
+def test_a_row_longer_than_the_encoder_takes_is_told(make_model, batch):
+    with pytest.raises(ValueError, match="positions must be from 0 to 19, got"):
+        make_model(max_position_embeddings=20, use_calculator=False)(**batch)
+
+
+def test_the_loss_comes_first_in_a_tuple(make_model, batch):
+    model = make_model().eval()
+    output = model(**batch)
+    assert torch.equal(model(**batch, return_dict=False)[0], output.loss)
+    assert next(iter(output)) == "loss"
 
 
 def test_bf16_autocast_changes_little(make_model, batch):
@@ -230,7 +285,8 @@ def test_bf16_autocast_changes_little(make_model, batch):
     exact = model(**batch)
     with torch.autocast("cpu", torch.bfloat16):
         rough = model(**batch)
-    assert rough.start_logits.dtype == torch.float32
+    for logits in (rough.start_logits, rough.argument_logits):  # in fp32, not only cast to it afterwards
+        assert not torch.equal(logits, logits.bfloat16().float())
     torch.testing.assert_close(rough.loss, exact.loss, rtol=0.02, atol=0.02)
 
 
@@ -284,6 +340,19 @@ def test_any_bert_checkpoint_gives_the_encoder(sizes, tmp_path):
         expected = {name: p for name, p in bert.state_dict().items() if not name.startswith("pooler")}
         torch.testing.assert_close(encoder.state_dict(), expected, rtol=0, atol=0)
     assert model.reader.embeddings.word_embeddings.weight is not model.bert.embeddings.word_embeddings.weight
+
+
+def test_a_shared_checkpoint_gives_a_reader_of_its_own(make_model, tmp_path):
+    make_model().save_pretrained(tmp_path)
+    model = BertForCalculatorQA.from_pretrained(tmp_path, share_encoder=False)
+    torch.testing.assert_close(model.reader.state_dict(), model.bert.state_dict(), rtol=0, atol=0)
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(sizes, tmp_path):
+    config = DistilBertConfig(vocab_size=sizes["vocab_size"], dim=32, n_layers=2, n_heads=2, hidden_dim=48)
+    DistilBertModel(config).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="holds no BERT encoder"):
+        BertForCalculatorQA.from_pretrained(tmp_path, config=CalculatorQAConfig(**sizes))
 
 
 def test_a_checkpoint_without_its_heads_is_refused(make_model, tmp_path):

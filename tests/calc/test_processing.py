@@ -71,9 +71,10 @@ def offsets_of(processor, question, passage):
 
 
 def number(text):
-    """The value of a text that is one number and nothing else."""
-    found = find_quantities(text.strip())
-    return found[0].value if [q[1:] for q in found] == [(0, len(text.strip()))] else None
+    """The value of an answer that is one number, with a currency sign or percent at most."""
+    text = re.fullmatch(r"\s*[$£€¥]*(.*?)%?\s*", text)[1]
+    found = find_quantities(text)
+    return found[0].value if [q[1:] for q in found] == [(0, len(text))] else None
 
 
 def says(text, start, end, answer):

@@ -12,17 +12,22 @@ from hf_calc import (
     BertForCalculatorQA,
     CalculatorQAConfig,
     CalculatorQADataCollator,
+    CalculatorQAProcessor,
     CalculatorQATrainer,
     CalculatorQATrainingArguments,
 )
 
 
 def make_rows(count):
-    """Rows like those of dataset_scripts/calculator_qa: anna gives away some of what she has."""
+    """Rows like those of dataset_scripts/calculator_qa: anna gives away some of what she has.
+
+    Every third passage is too long for one window of 96 tokens.
+    """
     rows = []
     for k in range(count):
-        first, second, gift = 30 + 7 * k % 61, 12 + 5 * k % 17, 3 + k % 9
+        first, second, gift = 30 + 7 * k % 61, 32 + 5 * k % 17, 3 + k % 9
         passage = f"anna has {first} pens, carl has {second} pens, anna gave {gift} pens to grace."
+        passage += " how many pens" * 40 * (k % 3 == 2)
         spans = [(passage.index(f" {n} ") + 1, len(str(n))) for n in (first, second)]
         spans.append((passage.index(f"gave {gift} ") + 5, len(str(gift))))
         values = zip((first, second, gift), spans, strict=True)
@@ -38,12 +43,13 @@ def make_rows(count):
     return Dataset.from_list(rows)
 
 
-def make_trainer(processor, folder, **options):
+def make_trainer(processor, folder, facts=(), **options):
+    processor = CalculatorQAProcessor(processor.tokenizer, stride=8, result_tokens=512 - 96)
     vocabulary = max(processor.tokenizer.get_vocab().values()) + 1
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     torch.manual_seed(0)
-    model = BertForCalculatorQA(CalculatorQAConfig(vocab_size=vocabulary, **sizes, **dropout))
+    model = BertForCalculatorQA(CalculatorQAConfig(vocab_size=vocabulary, **sizes, **dropout, **dict(facts)))
     rows = make_rows(options.pop("rows", 8))
     defaults = {"max_steps": 2, "learning_rate": 1e-3, "use_cpu": True, "report_to": "none", "disable_tqdm": True}
     return CalculatorQATrainer(
@@ -60,10 +66,12 @@ def weights(trainer):
     return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
 
 
-def test_two_steps_move_every_parameter(processor, tmp_path):
-    trainer = make_trainer(processor, tmp_path, per_device_train_batch_size=4, logging_steps=1)
+@pytest.mark.parametrize("facts", [{}, {"share_encoder": False}, {"use_calculator": False}])
+def test_two_steps_move_every_parameter(processor, tmp_path, facts):
+    trainer = make_trainer(processor, tmp_path, facts, per_device_train_batch_size=4, logging_steps=1)
     before = weights(trainer)
     trainer.train()
+    assert ("eval_argument_accuracy" in trainer.evaluate()) == facts.get("use_calculator", True)
     after = weights(trainer)
     assert not [name for name in before if torch.equal(before[name], after[name])]
 
@@ -152,15 +160,45 @@ def test_the_best_checkpoint_is_the_one_with_the_best_f1(processor, tmp_path):
     assert trainer.evaluate()["eval_f1"] == max(scores)
 
 
-def test_rows_without_answers_are_told_before_training(processor, tmp_path):
+def test_rows_that_would_end_a_run_are_told_before_it_starts(processor, tmp_path):
     trainer = make_trainer(processor, tmp_path)
-    arguments = {"model": trainer.model, "args": trainer.args, "processing_class": processor}
     rows = trainer.train_dataset
-    with pytest.raises(ValueError, match="lacks answer"):
-        CalculatorQATrainer(**arguments, train_dataset=rows.remove_columns("answer"))
-    nowhere = rows.map(lambda row: {"answer": "elephants"})
-    with pytest.raises(ValueError, match="none of the first 8 training rows has its answer"):
-        CalculatorQATrainer(**arguments, train_dataset=nowhere, data_collator=CalculatorQADataCollator(processor))
+    cases = [
+        (rows.remove_columns("answer"), ValueError, "lacks answer"),
+        (
+            rows.map(lambda row: {"answer": "elephants"}),
+            ValueError,
+            "none of the first 8 training rows has its answer",
+        ),
+        (rows.select([]), ValueError, "the training set has no rows"),
+        (list(rows), TypeError, "must be a datasets.Dataset, got a list"),
+        (
+            rows.map(lambda row, k: {"answer": None if k == 5 else "7"}, with_indices=True),
+            ValueError,
+            "answer 5 must be",
+        ),
+        (
+            rows.map(lambda row, k: {"question": "pens " * 600 if k == 6 else "?"}, with_indices=True),
+            ValueError,
+            "question 6",
+        ),
+    ]
+    arguments = {"model": trainer.model, "args": trainer.args, "processing_class": processor}
+    arguments["data_collator"] = CalculatorQADataCollator(processor)
+    for bad, error, message in cases:
+        with pytest.raises(error, match=message):
+            CalculatorQATrainer(**arguments, train_dataset=bad)
+    with pytest.raises(ValueError, match="the evaluation set has the columns"):
+        CalculatorQATrainer(**arguments, train_dataset=rows, eval_dataset=rows.remove_columns("answer"))
+
+
+def test_f1_chooses_the_best_checkpoint_only_if_one_is_wanted(tmp_path):
+    arguments = {"output_dir": str(tmp_path), "use_cpu": True}
+    assert CalculatorQATrainingArguments(**arguments).metric_for_best_model is None
+    wanted = CalculatorQATrainingArguments(
+        **arguments, load_best_model_at_end=True, eval_strategy="epoch", save_strategy="epoch"
+    )
+    assert (wanted.metric_for_best_model, wanted.greater_is_better) == ("f1", True)
 
 
 @pytest.mark.parametrize(
@@ -174,9 +212,12 @@ def test_bad_arguments_fail_at_construction(tmp_path, options):
 
 def test_processor_of_another_vocabulary_is_refused(processor, tmp_path):
     trainer = make_trainer(processor, tmp_path)
-    trainer.model.config.vocab_size = 5
-    with pytest.raises(ValueError, match="load both from the same checkpoint"):
-        CalculatorQATrainer(model=trainer.model, args=trainer.args, processing_class=processor)
+    for name in ("vocab_size", "max_position_embeddings"):
+        right = getattr(trainer.model.config, name)
+        setattr(trainer.model.config, name, 5)
+        with pytest.raises(ValueError, match="load both from the same checkpoint"):
+            CalculatorQATrainer(model=trainer.model, args=trainer.args, processing_class=processor)
+        setattr(trainer.model.config, name, right)
 
 
 WORKER = """
@@ -203,7 +244,7 @@ def test_two_processes_equal_one(processor, tmp_path):
     (tmp_path / "worker.py").write_text(WORKER)
     results = []
     for processes, size in ((1, 4), (2, 2)):
-        torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517"]
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
         arguments = [
             Path(__file__).parent,
             tmp_path / "processor",
