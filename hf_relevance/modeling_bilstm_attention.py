@@ -61,7 +61,7 @@ class BiLSTMAttentionClassifierOutput(ModelOutput):
     hidden_states: tuple[torch.Tensor, ...] | None = None
 
 
-def check_indices(name: str, indices: torch.Tensor, size: int, advice: str):
+def check_indices(name: str, indices: torch.Tensor, size: int, advice: str) -> None:
     """Raises ValueError where an index is outside 0..size - 1.
 
     Only on CPU, where it costs no synchronization, and not while compiling, where it would split the graph.

@@ -1,0 +1,24 @@
+"""What stands in both families word for word: the same text, and the same behavior on the same inputs."""
+
+import inspect
+
+import pytest
+import torch
+
+from hf_calc import modeling_calculator_qa
+from hf_relevance import modeling_bilstm_attention
+
+BOTH = [modeling_calculator_qa.check_indices, modeling_bilstm_attention.check_indices]
+
+
+def test_the_copies_are_the_same_text():
+    assert inspect.getsource(BOTH[0]) == inspect.getsource(BOTH[1])
+
+
+@pytest.mark.parametrize("check_indices", BOTH)
+def test_indices_outside_their_range_are_told(check_indices):
+    for right in ([0, 4], []):
+        check_indices("labels", torch.tensor(right), 5, "look at the data")
+    for wrong in ([0, 5], [-1, 2]):
+        with pytest.raises(ValueError, match=r"labels must be from 0 to 4, got (5|-1): look at the data"):
+            check_indices("labels", torch.tensor(wrong), 5, "look at the data")
