@@ -14,10 +14,10 @@ lint: .venv
 # Train; then, each in a new process, answer a held-out question and explain the answer to a typed one.
 demo: .venv
 	$(BIN)/accelerate launch train.py recipes/calc/demo.yaml --output_dir runs/demo --results_dir runs/demo
-	$(BIN)/hf-calc ask runs/demo --examples runs/demo/validation.jsonl
+	$(BIN)/hf-calc ask runs/demo --examples runs/demo/validation.jsonl --row 3
 	$(BIN)/hf-calc explain runs/demo --output runs/demo/saliency \
 		--question "What is the maximum number of nuts owned either by Anna or Carl?" \
-		--context "Mark has 907 nuts, Anna has 816 nuts, Carl has 302 nuts, Grace has 279 nuts, Emily has 118 nuts, Anna gave 224 nuts to Grace."
+		--context "Mark has 907 nuts, Anna has 816 nuts, Carl has 302 nuts, Grace has 279 nuts, Anna gave 224 nuts to Grace."
 
 # Minutes; nothing else should run meanwhile.
 bench: .venv

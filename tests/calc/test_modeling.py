@@ -304,6 +304,7 @@ def test_gradient_checkpointing_changes_nothing(make_model, batch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # tracing itself warns of what it does
 def test_compiled_equals_eager(make_model, batch):
     model = make_model().train()
     results = []
