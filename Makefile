@@ -24,6 +24,7 @@ bench: .venv
 	$(BIN)/python -m benchmarks.calculator_qa
 	$(BIN)/python -m benchmarks.processor
 	$(BIN)/python -m benchmarks.symbolic_layer --output results/benchmarks/symbolic_layer.json
+	$(BIN)/python -m benchmarks.symbolic_layer --embedding-gradient --output results/benchmarks/symbolic_layer_embedding_gradient.json
 
 .venv: .venv/installed
 .venv/installed: pyproject.toml constraints.txt

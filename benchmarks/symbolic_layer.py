@@ -1,11 +1,12 @@
 """Time and peak memory of the symbolic layer beside the literal one-hot sum and beside mixing embeddings.
 
-    python -m benchmarks.symbolic_layer [--output results/benchmarks/symbolic_layer.json]
+    python -m benchmarks.symbolic_layer [--embedding-gradient] [--output FILE]
 
 All three compute `F(s) = sum_i z_i E_i` and its gradient for the scores, B = 4 examples, L = 75 tokens a result,
-H = 384, V = 30522, digits as tokens. The gradient of the embedding matrix, which an encoder pays for anyway, is left
-out. Times are taken in turn in one process, the best of nine rounds; the peak of memory, over that of a single
-candidate, in a process of its own (Linux). What takes more than 16 GB is not run.
+H = 384, V = 30522, digits as tokens; with --embedding-gradient also the dense gradient of the embedding matrix, which
+costs all three about the same and hides much of the difference in time. Times are taken in turn in one process, the
+best of nine rounds; the peak of memory, over that of a single candidate, in a process of its own (Linux). What takes
+more than 16 GB is not run.
 """
 
 import argparse
@@ -56,23 +57,25 @@ def needs_gb(method: str, candidates: int) -> float:
     return B * candidates * L * values / 1e9
 
 
-def make_inputs(candidates: int):
+def make_inputs(candidates: int, embedding_gradient: bool):
     """Scores, ids of 29 distinct tokens as in a calculator's results, and an embedding matrix."""
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(1, 30, (B, candidates, L), generator=generator)
     embedding = torch.randn(V, H, generator=generator)
-    return torch.randn(B, candidates, generator=generator).requires_grad_(), ids, embedding
+    scores = torch.randn(B, candidates, generator=generator)
+    return scores.requires_grad_(), ids, embedding.requires_grad_(embedding_gradient)
 
 
 def step(method: str, inputs) -> None:
     """One forward and backward pass."""
-    torch.autograd.grad(METHODS[method](*inputs).square().sum(), inputs[0])
+    differentiated = [tensor for tensor in inputs if tensor.requires_grad]
+    torch.autograd.grad(METHODS[method](*inputs).square().sum(), differentiated)
 
 
-def peak_mb(method: str, candidates: int) -> float:
+def peak_mb(method: str, candidates: int, embedding_gradient: bool) -> float:
     """Peak of resident memory of one step over that of a step with one candidate, in MB; for a fresh process."""
     torch.set_num_threads(1)
-    inputs, one = make_inputs(candidates), make_inputs(1)
+    inputs, one = (make_inputs(size, embedding_gradient) for size in (candidates, 1))
     peaks = []
     for case in (one, one, inputs):  # the first loads libraries
         Path("/proc/self/clear_refs").write_text("5")  # starts the peak anew
@@ -82,9 +85,9 @@ def peak_mb(method: str, candidates: int) -> float:
     return max(peaks[2] - peaks[1], 0.1)  # resident memory is counted in pages
 
 
-def measure(candidates: int, rounds: int = 9) -> dict:
+def measure(candidates: int, embedding_gradient: bool, rounds: int = 9) -> dict:
     """Seconds and MB of every method that fits."""
-    inputs = make_inputs(candidates)
+    inputs = make_inputs(candidates, embedding_gradient)
     methods = [method for method in METHODS if needs_gb(method, candidates) < LIMIT_GB]
     seconds = dict.fromkeys(methods, float("inf"))
     for _ in range(rounds):
@@ -95,7 +98,7 @@ def measure(candidates: int, rounds: int = 9) -> dict:
     memory = {}
     for method in methods:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            memory[method] = pool.apply(peak_mb, (method, candidates))
+            memory[method] = pool.apply(peak_mb, (method, candidates, embedding_gradient))
     return {
         "candidates": candidates,
         "candidate_ids_mb": inputs[1].nbytes / 2**20,
@@ -106,12 +109,13 @@ def measure(candidates: int, rounds: int = 9) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--embedding-gradient", action="store_true", help="also of the embedding matrix")
     parser.add_argument("--output", type=Path, help="JSON file for the numbers")
     arguments = parser.parse_args()
     rows = []
     print(f"{'D':>5}  {'method':<17} {'seconds':>9} {'peak MB':>9}   times the layer's: seconds, MB")
     for candidates in CANDIDATES:
-        rows.append(row := measure(candidates))
+        rows.append(row := measure(candidates, arguments.embedding_gradient))
         for method, seconds in row["seconds"].items():
             memory, layer = row["peak_mb"], "symbolic layer"
             ratios = f"{seconds / row['seconds'][layer]:.1f}, {memory[method] / memory[layer]:.1f}"

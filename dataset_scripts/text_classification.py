@@ -230,7 +230,7 @@ class TextClassification(datasets.GeneratorBasedBuilder):
                 yield split, row, place
 
     def member_rows(self, path: str, content: bytes) -> Iterator[tuple[str, dict, str]]:
-        """Rows of a member of the original archive, none if it is not part of the corpus."""
+        """Rows of a member of the original archive, none if it is not of the corpus; every builder has its own."""
         raise NotImplementedError
 
     def hub_rows(self, split: str, dataset: datasets.Dataset) -> Iterator[tuple[str, dict, str]]:

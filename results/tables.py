@@ -77,11 +77,11 @@ def calculator_small() -> str:
     return table(["run", "owners x digits", "examples", "F1", "argument accuracy", "training"], rows)
 
 
-def symbolic_layer() -> str:
+def symbolic_layer(name: str) -> str:
     """The layer beside two other ways to compute the same (benchmarks/symbolic_layer.py)."""
     methods = ("symbolic layer", "mixed embeddings", "one-hot sum")
     rows = []
-    for row in json.loads((RESULTS / "benchmarks" / "symbolic_layer.json").read_text())["rows"]:
+    for row in json.loads((RESULTS / "benchmarks" / f"{name}.json").read_text())["rows"]:
         seconds, memory = row["seconds"], row["peak_mb"]
         rows.append([str(row["candidates"]), f"{row['candidate_ids_mb']:.2f}"])
         rows[-1] += [f"{seconds[m] * 1000:.1f}" if m in seconds else "too large" for m in methods]
@@ -93,7 +93,8 @@ def symbolic_layer() -> str:
 TABLES = {
     "calculator, paper scale": calculator_paper,
     "calculator, small scale": calculator_small,
-    "symbolic layer": symbolic_layer,
+    "symbolic layer": lambda: symbolic_layer("symbolic_layer"),
+    "symbolic layer, embedding gradient": lambda: symbolic_layer("symbolic_layer_embedding_gradient"),
 }
 
 
