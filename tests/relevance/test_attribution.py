@@ -1,9 +1,16 @@
 """The measures of importance against loops over texts and tokens, with autograd and deletion as they are defined."""
 
+import evaluate
 import pytest
 import torch
 
-from hf_relevance.attribution import embedding_gradient, hidden_gradient, leave_one_out
+from hf_relevance.attribution import (
+    AGREEMENT,
+    attention_agreement,
+    embedding_gradient,
+    hidden_gradient,
+    leave_one_out,
+)
 from hf_relevance.relevance_loss import TARGET_SCORES
 
 
@@ -103,3 +110,27 @@ def test_half_precision_gives_nearly_the_same_scores(make_model, batch, measure)
     torch.testing.assert_close(
         measure(model.bfloat16(), batch).double(), expected, rtol=0, atol=0.03 * expected.abs().max().item()
     )
+
+
+def test_attention_agreement_is_the_metric_of_each_measure_text_by_text(make_model, batch):
+    model = make_model(num_labels=3).train()
+    options = {"target_score": "probability", "constant_attention": True}
+    batches = [{name: tensor[rows] for name, tensor in batch.items()} for rows in (slice(0, 4), slice(4, 6))]
+    agreement = attention_agreement(model, batches, **options)
+    assert not model.training
+    attentions = model(**batch, output_attentions=True).attentions.detach()
+    measures = {
+        "hidden_gradient": hidden_gradient(model, batch, **options),
+        "embedding_gradient": embedding_gradient(model, batch, "probability"),
+        "leave_one_out": leave_one_out(model, batch),
+    }
+    assert agreement.keys() == measures.keys()
+    for name, importance in measures.items():
+        places = [mask.nonzero().squeeze(-1) for mask in batch["attention_mask"]]
+        expected = evaluate.load(str(AGREEMENT)).compute(
+            predictions=[row[place].tolist() for row, place in zip(attentions, places, strict=True)],
+            references=[row[place].tolist() for row, place in zip(importance, places, strict=True)],
+        )
+        assert agreement[name].pop("kendall_tau_histogram") == expected.pop("kendall_tau_histogram")
+        assert agreement[name] == pytest.approx(expected, abs=1e-9)
+        assert (expected["counted"], expected["too_short"]) == (4, 2)

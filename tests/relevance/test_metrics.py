@@ -109,7 +109,11 @@ def test_attention_agreement_equals_scipy_text_by_text(attention_agreement, text
         expected[f"{name}_significant"] = np.mean([correlation.pvalue <= 0.05 for correlation in correlations])
         assert 0 < expected[f"{name}_significant"] < 1
     scores = attention_agreement.compute(predictions=texts[0], references=texts[1])
+    histogram = scores.pop("kendall_tau_histogram")
     assert scores == pytest.approx(expected, abs=1e-12)
+    edges = np.linspace(-1, 1, 41)
+    assert histogram == np.histogram([tau.statistic for tau in taus], edges)[0].tolist()
+    assert sum(histogram) == scores["counted"]
 
 
 def test_attention_agreement_knows_only_ranks_and_magnitudes(attention_agreement, texts):
@@ -120,6 +124,7 @@ def test_attention_agreement_knows_only_ranks_and_magnitudes(attention_agreement
         predictions=[7 * row[places] for row, places in zip(attentions, order, strict=True)],
         references=[-3 * row[places] for row, places in zip(importances, order, strict=True)],
     )
+    assert same.pop("kendall_tau_histogram") == scores.pop("kendall_tau_histogram")
     assert same == pytest.approx(scores, abs=1e-12)
     itself = attention_agreement.compute(predictions=attentions, references=attentions)
     assert (itself["kendall_tau"], itself["spearman_rho"]) == pytest.approx((1, 1))

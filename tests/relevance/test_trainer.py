@@ -5,6 +5,8 @@ import math
 
 import pytest
 import torch
+from datasets import Dataset
+from sklearn.metrics import accuracy_score, f1_score
 from transformers import HfArgumentParser, Trainer
 
 from hf_relevance import BiLSTMAttentionDataCollator, RelevanceTrainer, RelevanceTrainingArguments, relevance_loss
@@ -243,3 +245,28 @@ def test_a_vocabulary_from_another_model_is_refused(make_model, tmp_path):
     args = RelevanceTrainingArguments(tmp_path, report_to="none", use_cpu=True)
     with pytest.raises(ValueError, match="the tokenizer has 40 words, but the model 41"):
         RelevanceTrainer(make_model(vocab_size=41), args, processing_class=TOKENIZER)
+
+
+def test_training_texts_of_one_class_are_refused(make_model, tmp_path):
+    args = RelevanceTrainingArguments(tmp_path, report_to="none", use_cpu=True)
+    rows = Dataset.from_dict({"input_ids": [[2], [3, 4]], "label": [1, 1]})
+    with pytest.raises(ValueError, match=r"all of class \[1\]"):
+        RelevanceTrainer(make_model(), args, train_dataset=rows, data_collator=COLLATE)
+
+
+def test_predictions_keep_the_order_of_the_rows_and_have_their_scores(train):
+    """Stock `Trainer` would shuffle them where training texts are grouped by length."""
+    trainer = train(train_sampling_strategy="group_by_length", per_device_eval_batch_size=2)
+    output = trainer.predict(TEXTS)
+    with torch.no_grad():
+        logits = torch.cat([trainer.model.eval()(**COLLATE([text])).logits for text in TEXTS])
+    torch.testing.assert_close(torch.as_tensor(output.predictions), logits, rtol=0, atol=1e-5)
+    labels, predicted = [text["labels"] for text in TEXTS], logits.argmax(-1)
+    assert output.metrics["test_accuracy"] == pytest.approx(100 * accuracy_score(labels, predicted))
+    assert output.metrics["test_macro_f1"] == pytest.approx(100 * f1_score(labels, predicted, average="macro"))
+
+
+def test_the_best_model_is_by_accuracy(tmp_path):
+    strategies = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True}
+    assert RelevanceTrainingArguments(tmp_path, use_cpu=True, **strategies).metric_for_best_model == "accuracy"
+    assert RelevanceTrainingArguments(tmp_path, use_cpu=True, **strategies).greater_is_better

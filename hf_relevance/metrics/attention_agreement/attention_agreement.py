@@ -42,6 +42,7 @@ Returns:
     - **kendall_tau**, **spearman_rho** (`float`): means over the counted texts, -1 to 1.
     - **kendall_tau_std**, **spearman_rho_std** (`float`): standard deviations over them (of the population).
     - **kendall_tau_significant**, **spearman_rho_significant** (`float`): the share of them with p <= 0.05, 0 to 1.
+    - **kendall_tau_histogram** (`list` of 40 `int`): counted texts in equal bins of tau from -1 to 1.
     - **attention_entropy**, **importance_entropy** (`float`): means of the normalized entropies, 0 to 1, over the
       texts of 3 tokens or more, constant ones among them; a text whose weights are all 0 has no entropy.
     - **counted** (`int`): texts with a correlation.
@@ -59,7 +60,7 @@ Examples:
     ...     predictions=[[0.1, 0.2, 0.3, 0.4], [0.5, 0.3, 0.2], [1.0]],
     ...     references=[[0.0, -0.2, 0.1, 3.0], [1, 1, 1], [2]],
     ... )
-    >>> {name: round(value, 2) for name, value in results.items() if name.startswith("kendall")}
+    >>> {name: round(results[name], 2) for name in ("kendall_tau", "kendall_tau_std", "kendall_tau_significant")}
     {'kendall_tau': 0.67, 'kendall_tau_std': 0.0, 'kendall_tau_significant': 0.0}
     >>> results["counted"], results["too_short"], results["constant"]
     (1, 1, 1)
@@ -156,6 +157,7 @@ class AttentionAgreement(evaluate.Metric):
         for name, column in (("attention_entropy", 4), ("importance_entropy", 5)):
             results[name] = mean(values[~np.isnan(values[:, column]), column])
         return results | {
+            "kendall_tau_histogram": np.histogram(counted[:, 0], 40, (-1, 1))[0].tolist(),
             "counted": len(counted),
             "too_short": len(predictions) - len(texts),
             "constant": len(texts) - len(counted),
