@@ -3,6 +3,7 @@
 A recipe is a YAML file of options, and `family` says whose. The command line wins over the recipe, the recipe over the
 defaults. A run leaves the model with its processor in `output_dir` and one JSON with all that made its numbers in
 `results_dir/<family>/<name>-seed<seed>.json`. `--resume_from_checkpoint last` goes on where a run was cut off.
+`--push_to_hub --hub_model_id user/name` publishes the model at the end, `train.py push FOLDER user/name` at any time.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from dataset_scripts.calculator_qa.calculator_qa import CalculatorQA
 from dataset_scripts.imdb.imdb import Imdb
 from dataset_scripts.newsgroups.newsgroups import Newsgroups
+from dataset_scripts.reviews.reviews import Reviews
 from dataset_scripts.sst2.sst2 import Sst2
 from hf_calc import (
     BertForCalculatorQA,
@@ -49,6 +51,7 @@ from hf_relevance.attribution import attention_agreement
 from hf_relevance.tokenization import build_tokenizer
 from hf_relevance.trainer import LOGGED_PARTS
 from hf_relevance.word_vectors import embedding_matrix
+from publish import RESULTS, push, render_card
 
 PAPER_SCALE = {"owners": 10, "digits": 7, "train_size": 20_000, "validation_size": 2_000}
 
@@ -160,8 +163,8 @@ class RelevanceArguments:
     Args:
         name: of the run; names its results file.
         results_dir: where the results file goes.
-        dataset: `sst2`, `imdb` or `newsgroups` (see dataset_scripts), or a dataset folder or Hub name with the splits
-            train, validation and test and the columns text and label.
+        dataset: `sst2`, `imdb` or `newsgroups` (see dataset_scripts), `reviews`, which are made up, or a dataset
+            folder or Hub name with the splits train, validation and test and the columns text and label.
         data_dir: a folder with the plain files of one of the three, which by default comes from the Hub.
         min_words, max_words: texts of one of the three with fewer or more words are left out of every split.
         vectors: a file of word vectors (see hf_relevance/word_vectors.py); by default embeddings start at random.
@@ -172,7 +175,7 @@ class RelevanceArguments:
 
     name: str = field(metadata={"help": "Name of the run and of its results file."})
     results_dir: str = field(default="results", metadata={"help": "Folder of the results files."})
-    dataset: str = field(default="sst2", metadata={"help": f"{', '.join(CORPORA)}, a dataset folder or a Hub name."})
+    dataset: str = field(default="sst2", metadata={"help": f"{', '.join(CORPORA)}, reviews, a folder or a Hub name."})
     data_dir: str | None = field(default=None, metadata={"help": "Folder of plain files instead of the Hub."})
     min_words: int | None = field(default=None, metadata={"help": "Leave out texts with fewer words."})
     max_words: int | None = field(default=None, metadata={"help": "Leave out texts with more words."})
@@ -193,12 +196,12 @@ def load_texts(arguments: RelevanceArguments) -> DatasetDict:
     """A corpus by its builder, or any dataset with the same splits and columns."""
     options = {name: getattr(arguments, name) for name in ("data_dir", "min_words", "max_words")}
     options = {name: value for name, value in options.items() if value is not None}
-    if arguments.dataset in CORPORA:
-        builder = CORPORA[arguments.dataset](**options)
+    if options and arguments.dataset not in CORPORA:
+        raise ValueError(f"{', '.join(options)} is for {', '.join(CORPORA)} alone, not for {arguments.dataset}")
+    if arguments.dataset in {*CORPORA, "reviews"}:
+        builder = CORPORA.get(arguments.dataset, Reviews)(**options)
         builder.download_and_prepare()
         return builder.as_dataset()
-    if options:
-        raise ValueError(f"{', '.join(options)} is for {', '.join(CORPORA)} alone, not for {arguments.dataset}")
     data = load_dataset(arguments.dataset)
     for split in ("train", "validation", "test"):
         if split not in data or not {"text", "label"} <= {*data[split].column_names}:
@@ -278,7 +281,7 @@ def score_relevance(
 
 # Options that name a run or a place, or change what is shown: no settings of the model.
 BOOKKEEPING = {"name", "seed", "results_dir", "output_dir", "resume_from_checkpoint", "logging_steps", "disable_tqdm"}
-BOOKKEEPING |= {"data_dir", "vectors"}
+BOOKKEEPING |= {"data_dir", "vectors", "push_to_hub", "hub_model_id", "hub_private_repo", "hub_token"}
 
 # family -> (its arguments, its training arguments, what builds its trainer, what scores it, given rows and arguments)
 FAMILIES = {
@@ -334,6 +337,12 @@ class Clock(TrainerCallback):
         state.log_history[-1]["seconds"] = round(time.monotonic() - self.start, 1)
 
 
+def plain(value):
+    """An option as it goes into a results file: of an absolute path, which says nothing elsewhere, the last part."""
+    value = getattr(value, "value", value)
+    return Path(value).name if isinstance(value, str) and os.path.isabs(value) else value
+
+
 def sha256(path: str | Path) -> str:
     """Of a file's content."""
     with open(path, "rb") as file:
@@ -347,7 +356,7 @@ def settings(arguments, run, given: set[str]) -> dict:
     kept = {name: values[name] for name in names if name not in BOOKKEEPING}
     if values.get("vectors") is not None:
         kept["vectors_sha256"] = sha256(values["vectors"])
-    return {name: getattr(value, "value", value) for name, value in kept.items()}
+    return {name: plain(value) for name, value in kept.items()}
 
 
 def dumps(value) -> str:
@@ -370,10 +379,30 @@ def hardware() -> dict[str, str | int]:
     return {"device": name[1] if name else platform.machine(), "cpus": os.cpu_count()}
 
 
+def push_command(argv: list[str]) -> str | None:
+    """`train.py push FOLDER user/name [--private]`; returns what went wrong."""
+    parser = argparse.ArgumentParser(prog="train.py push", description="Publishes a model's folder on the Hub.")
+    parser.add_argument("folder", help="that train.py left, with its results")
+    parser.add_argument("repository", help="user/name, new or with a model of the same type")
+    parser.add_argument("--private", action="store_true", default=None, help="if the repository is new")
+    options = parser.parse_args(argv)
+    try:
+        print(push(options.folder, options.repository, options.private).commit_url)
+    except (OSError, ValueError) as error:
+        return f"not published: {error}"
+    return None
+
+
 def main() -> None:
+    if sys.argv[1:2] == ["push"]:
+        sys.exit(push_command(sys.argv[2:]))
     family, arguments, run, given = parse(sys.argv[1:])
+    # The Trainer would publish every checkpoint; here the model goes out once, whole, with its card.
+    publishes, run.push_to_hub = run.push_to_hub, False
+    if publishes and not run.hub_model_id:
+        sys.exit("--push_to_hub needs --hub_model_id user/name")
     if run.use_cpu and torch.get_num_threads() == 1:  # what `accelerate launch` sets where nobody said otherwise
-        torch.set_num_threads(max(1, os.cpu_count() // run.world_size))
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // run.world_size))
     set_seed(run.seed)
     _, _, build, score = FAMILIES[family]
     trainer, data = build(arguments, run)
@@ -396,7 +425,7 @@ def main() -> None:
             "metrics": metrics,
             "settings": settings(arguments, run, given),
             "versions": versions(),
-            "hardware": hardware() | {"processes": run.world_size},
+            "hardware": hardware() | {"processes": run.world_size, "threads": torch.get_num_threads()},
             "seconds": seconds,
             "steps": trainer.state.global_step,
             "best_step": trainer.state.best_global_step,
@@ -408,7 +437,12 @@ def main() -> None:
         path = Path(arguments.results_dir, family, f"{arguments.name}-seed{run.seed}.json")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(dumps(results) + "\n")
-        print(dumps(metrics), f"\n{path}: results; {run.output_dir}: model, predictions")
+        folder = Path(run.output_dir)
+        (folder / RESULTS).write_text(path.read_text())
+        render_card(folder, run.hub_model_id or run.output_dir).save(folder / "README.md")
+        print(dumps(metrics), f"\n{path}: results; {folder}: model, card, predictions")
+        if publishes:
+            print(push(folder, run.hub_model_id, run.hub_private_repo, run.hub_token).commit_url)
     trainer.accelerator.end_training()
 
 

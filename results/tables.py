@@ -6,6 +6,9 @@ Everything between `<!-- table: NAME -->` and `<!-- end -->` is replaced; `--che
 import json
 import sys
 from pathlib import Path
+from statistics import mean, stdev
+
+from scipy import stats
 
 RESULTS = Path(__file__).parent
 README = RESULTS.parent / "README.md"
@@ -19,6 +22,16 @@ PAPER = {
     "max_transfer": (99.0, 100.0),
     "max_argmax_transfer": (98.9, 100.0),
 }
+
+# Accuracy and F1 of Kitada and Iyatomi (poster) without and with the relevance loss, and accuracy, macro F1 (in %) and
+# Kendall tau of attention with the embedding gradient of Jain and Wallace's code.
+POSTER = {
+    "sst2": {"none": (75.78, 74.13), "softmax": (79.13, 78.75)},
+    "imdb": {"none": (87.10, 86.70), "softmax": (87.19, 86.95)},
+    "newsgroups": {"none": (92.51, 92.39), "softmax": (94.57, 94.68)},
+}
+JAIN_WALLACE = {"sst2": (80.8, 80.6, 0.351), "imdb": (89.8, 89.8, 0.437), "newsgroups": (92.2, 92.1, 0.130)}
+MEASURES = ("hidden_gradient", "embedding_gradient", "leave_one_out")
 
 
 def load(family: str, scale: str) -> list[dict]:
@@ -77,6 +90,66 @@ def calculator_small() -> str:
     return table(["run", "owners x digits", "examples", "F1", "argument accuracy", "training"], rows)
 
 
+def relevance_groups() -> dict[tuple[str, str], list[dict]]:
+    """Runs on the poster's corpora by corpus and loss (none, softmax or l1), in order of seeds."""
+    groups = {}
+    for run in load("relevance", "paper"):
+        settings = run["settings"]
+        loss = settings["relevance_normalizer"] if settings["relevance_weight"] else "none"
+        groups.setdefault((settings["dataset"], loss), []).append(run)
+    order = sorted(groups, key=lambda key: ([*POSTER].index(key[0]), ("none", "softmax", "l1").index(key[1])))
+    return {key: sorted(groups[key], key=lambda run: run["seed"]) for key in order}
+
+
+def interval(values: list[float], digits: int) -> str:
+    """Mean and half the 95% interval of the mean by Student's t; of a single run the value alone."""
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
+    half = stats.t.ppf(0.975, len(values) - 1) * stdev(values) / len(values) ** 0.5
+    return f"{mean(values):.{digits}f} ± {half:.{digits}f}"
+
+
+def relevance_accuracy() -> str:
+    """Accuracy and F1 on the test splits beside both papers."""
+    rows, groups = [], relevance_groups()
+    for (corpus, loss), runs in groups.items():
+        baseline = {run["seed"]: run["metrics"]["test"]["accuracy"] for run in groups.get((corpus, "none"), [])}
+        accuracy = {run["seed"]: run["metrics"]["test"]["accuracy"] for run in runs}
+        gains = [accuracy[seed] - baseline[seed] for seed in accuracy.keys() & baseline.keys() if loss != "none"]
+        rows.append(
+            [
+                corpus,
+                loss,
+                " ".join(f"[{run['seed']}]({run['path']})" for run in runs),
+                interval([*accuracy.values()], 1),
+                interval(gains, 1) if gains else "-",
+                interval([run["metrics"]["test"]["macro_f1"] for run in runs], 1),
+                interval([run["metrics"]["test"]["binary_f1"] for run in runs], 1),
+                "{:.2f} / {:.2f}".format(*POSTER[corpus][loss]) if loss in POSTER[corpus] else "-",
+                "{:.1f} / {:.1f}".format(*JAIN_WALLACE[corpus][:2]) if loss == "none" else "-",
+            ]
+        )
+    header = ["corpus", "relevance loss", "seeds", "accuracy", "over none, paired", "macro F1", "binary F1"]
+    return table([*header, "poster, accuracy / F1", "Jain & Wallace, accuracy / macro F1"], rows)
+
+
+def relevance_agreement() -> str:
+    """Rank correlation of attention with three measures of importance, and the entropies."""
+    rows = []
+    for (corpus, loss), runs in relevance_groups().items():
+        agreement = {measure: [run["metrics"]["agreement"][measure] for run in runs] for measure in MEASURES}
+        row = [corpus, loss]
+        for measure in MEASURES:
+            row += [interval([one[name] for one in agreement[measure]], 2) for name in ("kendall_tau", "spearman_rho")]
+        row.append(interval([one["attention_entropy"] for one in agreement["hidden_gradient"]], 3))
+        row.append(interval([one["importance_entropy"] for one in agreement["hidden_gradient"]], 3))
+        logged = [run["metrics"]["training"]["target_entropy"] for run in runs if run["metrics"]["training"]]
+        rows.append([*row, interval(logged, 3) if logged else "-"])
+    names = [name.replace("_", " ") for name in MEASURES]
+    header = ["corpus", "relevance loss", *(f"{sign}, {name}" for name in names for sign in ("tau", "rho"))]
+    return table([*header, "entropy, attention", "entropy, hidden gradient", "entropy, target"], rows)
+
+
 def symbolic_layer(name: str) -> str:
     """The layer beside two other ways to compute the same (benchmarks/symbolic_layer.py)."""
     methods = ("symbolic layer", "mixed embeddings", "one-hot sum")
@@ -93,6 +166,8 @@ def symbolic_layer(name: str) -> str:
 TABLES = {
     "calculator, paper scale": calculator_paper,
     "calculator, small scale": calculator_small,
+    "relevance, accuracy": relevance_accuracy,
+    "relevance, agreement": relevance_agreement,
     "symbolic layer": lambda: symbolic_layer("symbolic_layer"),
     "symbolic layer, embedding gradient": lambda: symbolic_layer("symbolic_layer_embedding_gradient"),
 }

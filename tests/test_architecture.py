@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FAMILIES = {"hf_calc", "hf_relevance"}
-OURS = {*FAMILIES, "dataset_scripts", "benchmarks", "tests", "train"}
+OURS = {*FAMILIES, "dataset_scripts", "benchmarks", "tests", "train", "publish"}
 
 # Other packages that a file may import, the standard library apart.
 SHIPPED = ["torch", "transformers", "tokenizers"]  # all that a model repository may ask of its user
@@ -35,16 +35,18 @@ RULES = [
     ("hf_*/span_decoding.py", "", SHIPPED),
     ("hf_*/processing_*.py", ".configuration_* .calculator .quantities .span_decoding", SHIPPED),
     ("hf_*/modeling_*.py", ".configuration_* .calculator .symbolic_layer .relevance_loss", SHIPPED),
+    ("hf_*/pipeline.py", ".span_decoding", SHIPPED),
     ("hf_*/data_collator.py", ".configuration_* .calculator .processing_*", ANY),
     ("hf_*/metrics/*.py", "", ANY),
     ("hf_*/plotting.py", "", ANY),
-    ("hf_*/__init__.py", f"{MODEL} .trainer", ANY),
+    ("hf_*/__init__.py", f"{MODEL} .pipeline .trainer", ANY),
     ("hf_*/cli.py", ".*", ANY),
     ("hf_*/*.py", MODEL, ANY),  # trainer, attribution and whatever else reads a model
     ("dataset_scripts/*.py", "dataset_scripts*", ANY),
     ("benchmarks/*.py", "hf_* dataset_scripts*", ANY),
     ("tests/*.py", "hf_* dataset_scripts* tests*", ANY),
-    ("train.py", "hf_* dataset_scripts*", ANY),
+    ("publish.py", "", ANY),
+    ("train.py", "hf_* dataset_scripts* publish", ANY),
 ]
 MAY_IMPORT_BOTH_FAMILIES = ("train.py", "tests/")
 
