@@ -1,11 +1,13 @@
 """A calculator as a differentiable layer of BERT, for question answering over numbers (Yoshikawa et al.)."""
 
 from transformers import AutoConfig, AutoModel, AutoModelForQuestionAnswering, AutoProcessor
+from transformers.pipelines import PIPELINE_REGISTRY
 
 from .calculator import Calculator
 from .configuration_calculator_qa import CalculatorQAConfig
 from .data_collator import CalculatorQADataCollator
 from .modeling_calculator_qa import BertForCalculatorQA
+from .pipeline import TASK, CalculatorQAPipeline
 from .processing_calculator_qa import CalculatorQAProcessor
 from .symbolic_layer import SymbolicLayer
 from .trainer import CalculatorQATrainer, CalculatorQATrainingArguments
@@ -14,6 +16,7 @@ AutoConfig.register(CalculatorQAConfig.model_type, CalculatorQAConfig)
 AutoModel.register(CalculatorQAConfig, BertForCalculatorQA)
 AutoModelForQuestionAnswering.register(CalculatorQAConfig, BertForCalculatorQA)
 AutoProcessor.register(CalculatorQAConfig, CalculatorQAProcessor)
+PIPELINE_REGISTRY.register_pipeline(TASK, CalculatorQAPipeline, pt_model=AutoModelForQuestionAnswering)
 
 # What `save_pretrained` copies beside the weights, so that the model also loads where this package is not installed.
 CalculatorQAConfig.register_for_auto_class()
@@ -25,6 +28,7 @@ __all__ = [
     "Calculator",
     "CalculatorQAConfig",
     "CalculatorQADataCollator",
+    "CalculatorQAPipeline",
     "CalculatorQAProcessor",
     "CalculatorQATrainer",
     "CalculatorQATrainingArguments",

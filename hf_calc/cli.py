@@ -9,12 +9,15 @@ import json
 import sys
 from pathlib import Path
 
-import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForQuestionAnswering, AutoProcessor
 from transformers.utils import logging
 
 from . import attribution, plotting
+from .pipeline import CalculatorQAPipeline
 from .processing_calculator_qa import CalculatorQAProcessor
+
+EXIT_CODES = "Exit codes: 0 answered; 1 not, with one line on standard error that says why; 2 wrong usage."
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,48 +27,71 @@ def main(argv: list[str] | None = None) -> int:
     logging.disable_progress_bar()
     try:
         example = _example(arguments)
-        model, processor = _load(arguments.model)
-        arguments.run(arguments, model, processor, example)
+        found = arguments.run(arguments, _load(arguments), example)
     except (OSError, ValueError, ImportError) as error:
         print("hf-calc:", *str(error).splitlines()[:1], file=sys.stderr)
         return 1
+    print(json.dumps(found, ensure_ascii=False) if arguments.json else _table(found))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="hf-calc", description="Ask a trained calculator model.")
+    parser = argparse.ArgumentParser(prog="hf-calc", description="Ask a trained calculator model.", epilog=EXIT_CODES)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, run, text in (
-        ("ask", ask, "print the operands, the calculator's result and the answer"),
-        ("explain", explain, "do that, and write the saliency of every token as PNG and HTML"),
+        ("ask", ask, "answer a question and print the operands and the calculator's results too"),
+        ("explain", explain, "answer a question and show the saliency of every token as PNG and HTML"),
     ):
-        command = commands.add_parser(name, help=text, description=f"Answer a question: {text}.")
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EXIT_CODES)
         command.add_argument("model", metavar="MODEL", help="folder or Hub name of a trained model")
-        command.add_argument("--question")
-        command.add_argument("--context", help="the passage")
-        command.add_argument("--examples", metavar="FILE", help="JSON lines with question and passage, instead")
-        command.add_argument("--row", type=int, default=0, help="which line of FILE, from 0")
+        command.add_argument("--question", metavar="TEXT")
+        command.add_argument("--context", metavar="TEXT", help="the passage that the question is about")
+        command.add_argument(
+            "--examples", metavar="FILE", help="take both from JSON lines with question and passage, and answer if any"
+        )
+        command.add_argument("--row", metavar="N", type=int, default=0, help="which line of FILE, from 0")
+        command.add_argument("--top_k", metavar="N", type=int, default=1, help="the N best answers (default: 1)")
+        command.add_argument(
+            "--max_length",
+            metavar="N",
+            type=int,
+            help="tokens that the model reads at once, room for the calculator's results included; a longer context "
+            "is read in windows (default: as the model was saved)",
+        )
+        command.add_argument(
+            "--stride",
+            metavar="N",
+            type=int,
+            help="tokens by which these windows overlap (default: as the model was saved)",
+        )
+        command.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
         command.set_defaults(run=run)
-    command.add_argument("--output", default="saliency", metavar="STEM", help="writes STEM.png and STEM.html")
+    command.add_argument(
+        "--output",
+        metavar="STEM",
+        help="write STEM.png and STEM.html (default: saliency; with --json none, as it holds the numbers)",
+    )
     return parser
 
 
-def _load(name: str):
-    """Model and processor of one folder or repository."""
+def _load(arguments: argparse.Namespace) -> CalculatorQAPipeline:
+    """The pipeline of one folder or repository."""
+    name = arguments.model
+    given = {"model_max_length": arguments.max_length, "stride": arguments.stride}
     try:
-        model = AutoModelForQuestionAnswering.from_pretrained(name).eval()
-        processor = AutoProcessor.from_pretrained(name)
-    except OSError as error:
+        model = AutoModelForQuestionAnswering.from_pretrained(name)
+        processor = AutoProcessor.from_pretrained(name, **{k: v for k, v in given.items() if v is not None})
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise OSError(f"cannot load {name}: {error}") from error
     if not isinstance(processor, CalculatorQAProcessor):
         raise ValueError(
             f"{name} holds a {type(model).__name__}, not a trained BertForCalculatorQA with its processor"
         )
-    return model, processor
+    return CalculatorQAPipeline(model, processor=processor, device="cpu")  # where saliency has its inputs
 
 
 def _example(arguments: argparse.Namespace) -> dict[str, str]:
-    """The question that was typed, or the row of the file."""
+    """Question and passage that were typed, or of a row of the file, and that row's answer as `gold`."""
     if arguments.examples is None:
         if arguments.question is None or arguments.context is None:
             raise ValueError("a question needs --question and --context, or --examples FILE")
@@ -76,39 +102,48 @@ def _example(arguments: argparse.Namespace) -> dict[str, str]:
     row = json.loads(lines[arguments.row])
     if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("question", "passage")):
         raise ValueError(f"row {arguments.row} of {arguments.examples} is no object with a question and a passage")
-    return row
+    gold = {"gold": row["answer"]} if "answer" in row else {}
+    return {"question": row["question"], "passage": row["passage"]} | gold
 
 
-def ask(arguments: argparse.Namespace, model, processor, example: dict[str, str]) -> None:
-    """Prints how the model comes to its answer."""
-    inputs = processor(example["question"], example["passage"])
-    with torch.no_grad():
-        outputs = model(**inputs)
-    found = processor.post_process_question_answering(outputs, example["question"], example["passage"])[0]
-    if not found:
-        raise ValueError("the question and the context are empty: there is nothing to answer from")
-    best = found[0]
-    operands = ", ".join(f"{o['value']} ({o['segment']} {o['start']}-{o['end']})" for o in best["operands"])
-    rows = {
-        "passage": example["passage"],
-        "question": example["question"],
-        "operands": operands or "none",
-        "calculator": best["calculator"] or "no result",
-        "answer": f"{best['answer']}  (from the {best['segment']}, score {best['score']:.3f})",
-    }
-    if "answer" in example:
-        rows["gold"] = example["answer"]
-    print("\n".join(f"{name:<12}{value}" for name, value in rows.items()))
+def ask(arguments: argparse.Namespace, pipe: CalculatorQAPipeline, example: dict[str, str]) -> dict:
+    """The example and its answers, the best first; JSON can hold it all."""
+    answers = pipe(example, top_k=arguments.top_k)
+    return example | {"answers": answers if arguments.top_k > 1 else [answers]}
 
 
-def explain(arguments: argparse.Namespace, model, processor, example: dict[str, str]) -> None:
-    """Prints what `ask` prints and draws figure 2 for it."""
-    ask(arguments, model, processor, example)
-    saliency = attribution.token_saliency(model, processor(example["question"], example["passage"]))[0]
-    tokens = processor.tokenizer.convert_ids_to_tokens(saliency.token_ids.tolist())
-    weights, title = saliency.weights.tolist(), example["question"]
-    picture, page = Path(f"{arguments.output}.png"), Path(f"{arguments.output}.html")
+def explain(arguments: argparse.Namespace, pipe: CalculatorQAPipeline, example: dict[str, str]) -> dict:
+    """What `ask` finds, with the saliency of each token (figure 2) and the files that it was drawn to."""
+    found = ask(arguments, pipe, example)
+    inputs = pipe.processor(example["question"], example["passage"])
+    saliency = attribution.token_saliency(pipe.model, inputs)[0]
+    found["tokens"] = pipe.tokenizer.convert_ids_to_tokens(saliency.token_ids.tolist())
+    found["saliency"] = saliency.weights.tolist()
+    if arguments.output is None and arguments.json:
+        return found
+    what = found["tokens"], found["saliency"], found["question"]
+    stem = arguments.output or "saliency"
+    picture, page = Path(f"{stem}.png"), Path(f"{stem}.html")
     picture.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(plotting.saliency_html(tokens, weights, title), encoding="utf-8")
-    plotting.saliency_figure(tokens, weights, title).savefig(picture, dpi=150)
-    print(f"{'saliency':<12}{picture}, {page}")
+    page.write_text(plotting.saliency_html(*what), encoding="utf-8")
+    plotting.saliency_figure(*what).savefig(picture, dpi=150)
+    return found | {"pictures": [str(picture), str(page)]}
+
+
+def _table(found: dict) -> str:
+    """What was found, for a person."""
+    best = found["answers"][0]
+    operands = [f"{o['value']} ({o['segment']} {o['start']}-{o['end']})" for o in best["operands"]]
+    answers = [f"{a['answer']}  (from the {a['segment']}, score {a['score']:.3f})" for a in found["answers"]]
+    rows = {
+        "passage": found["passage"],
+        "question": found["question"],
+        "operands": ", ".join(operands) or "none",
+        "calculator": best["calculator"] or "no result",
+        "answer": f"\n{'':<12}".join(answers),
+    }
+    if "gold" in found:
+        rows["gold"] = found["gold"]
+    if "pictures" in found:
+        rows["saliency"] = ", ".join(found["pictures"])
+    return "\n".join(f"{name:<12}{value}" for name, value in rows.items())

@@ -1,6 +1,13 @@
 """Configuration of `BertForCalculatorQA`: a BERT encoder and two facts about what stands on it."""
 
+from typing import TYPE_CHECKING
+
 from transformers import BertConfig
+
+if TYPE_CHECKING:  # never so: saving and loading copy the files whose import they read here, this one as well
+    from .pipeline import CalculatorQAPipeline  # noqa: F401
+
+FORMAT_VERSION = 1  # goes up when older code would misread what newer code saves
 
 
 class CalculatorQAConfig(BertConfig):
@@ -10,13 +17,18 @@ class CalculatorQAConfig(BertConfig):
         use_calculator: False gives the paper's baseline, BERT with span extraction and nothing else.
         share_encoder: whether one encoder serves both passes, as in section 5 of the paper. With False the second
             pass has an encoder of its own, which starts from the same checkpoint.
+        format_version: of what was saved.
         kwargs: everything of `BertConfig`.
+
+    Raises:
+        ValueError: the model was saved by a newer version than this code can read.
     """
 
     model_type = "calculator_qa"
 
     use_calculator: bool = True
     share_encoder: bool = True
+    format_version: int = FORMAT_VERSION
 
     def __post_init__(self, **kwargs):
         # Saving a model enters the one class that was saved; the others must be found in its folder as well.
@@ -29,4 +41,17 @@ class CalculatorQAConfig(BertConfig):
                 "AutoProcessor": "processing_calculator_qa.CalculatorQAProcessor",
             },
         )
+        # This package has registered its pipeline; of one named in a config, `pipeline` asks to be trusted first.
+        if __package__ == "hf_calc":
+            kwargs.pop("custom_pipelines", None)
         super().__post_init__(**kwargs)
+        if self.format_version > FORMAT_VERSION:
+            raise ValueError(
+                f"the model has format {self.format_version} and this code reads up to {FORMAT_VERSION}: upgrade "
+                "hf-calc-relevance, or load an older revision of the model"
+            )
+
+    def to_dict(self) -> dict:
+        """The fields, and the pipeline that is saved along."""
+        pipeline = {"impl": "pipeline.CalculatorQAPipeline", "pt": ["AutoModelForQuestionAnswering"]}
+        return super().to_dict() | {"custom_pipelines": {"calculator-question-answering": pipeline}}

@@ -189,9 +189,9 @@ class CalculatorQAProcessor(ProcessorMixin):
             batch |= self._labels(questions, passages, answers, rows, results, is_pair, fits)
         return BatchEncoding(batch)
 
-    def check_questions(self, questions: Sequence[str]) -> None:
-        """Raises ValueError for a question that leaves no room for its passage, with its place in the list."""
-        for place, question in enumerate(questions):
+    def check_questions(self, questions: Sequence[str], first: int = 0) -> None:
+        """Raises ValueError for a question that leaves no room for its passage, with its place, from `first` on."""
+        for place, question in enumerate(questions, first):
             # A character makes at most three tokens, the letters of a Hangul syllable: only suspects are counted.
             if 3 * len(question) > self._question_tokens:
                 length = len(self.tokenizer.tokenize(question))

@@ -4,6 +4,8 @@ from typing import ClassVar
 
 from transformers import PreTrainedConfig
 
+FORMAT_VERSION = 1  # goes up when older code would misread what newer code saves
+
 
 class BiLSTMAttentionConfig(PreTrainedConfig):
     """Facts of the model; the defaults are the sizes of Jain and Wallace (2019), whose results anchor ours.
@@ -15,10 +17,12 @@ class BiLSTMAttentionConfig(PreTrainedConfig):
         attention_size: A, width of the hidden layer that scores a token.
         initializer_range: standard deviation of new embeddings and linear layers.
         pad_token_id: padding, whose embedding stays zero. Where no attention mask is given, every other token is read.
+        format_version: of what was saved.
         kwargs: everything of `PreTrainedConfig`, such as num_labels (2 or more), id2label and label2id.
 
     Raises:
-        ValueError: a size below 1, an odd hidden_size, padding outside the vocabulary, fewer than 2 labels.
+        ValueError: a size below 1, an odd hidden_size, padding outside the vocabulary, fewer than 2 labels, a
+            model saved by a newer version than this code can read.
     """
 
     model_type = "bilstm_attention"
@@ -30,6 +34,7 @@ class BiLSTMAttentionConfig(PreTrainedConfig):
     attention_size: int = 128
     initializer_range: float = 0.05
     pad_token_id: int = 0
+    format_version: int = FORMAT_VERSION
 
     def __post_init__(self, **kwargs):
         # Saving a model enters the one class that was saved; the others must be found in its folder as well.
@@ -42,6 +47,11 @@ class BiLSTMAttentionConfig(PreTrainedConfig):
             },
         )
         super().__post_init__(**kwargs)
+        if self.format_version > FORMAT_VERSION:
+            raise ValueError(
+                f"the model has format {self.format_version} and this code reads up to {FORMAT_VERSION}: upgrade "
+                "hf-calc-relevance, or load an older revision of the model"
+            )
         for name in ("vocab_size", "embedding_size", "hidden_size", "attention_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

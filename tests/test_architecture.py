@@ -27,7 +27,7 @@ MODEL = (
 
 # Files (the first row that fits counts), modules of this repository that they may import, other packages.
 RULES = [
-    ("hf_*/configuration_*.py", "", SHIPPED),
+    ("hf_*/configuration_*.py", ".pipeline", SHIPPED),
     ("hf_*/calculator.py", ".configuration_*", SHIPPED),
     ("hf_*/symbolic_layer.py", ".configuration_*", SHIPPED),
     ("hf_*/relevance_loss.py", ".configuration_*", SHIPPED),

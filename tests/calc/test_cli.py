@@ -1,6 +1,7 @@
 """The `hf-calc` command as a person uses it."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,47 @@ def test_a_typed_question_is_answered(checkpoint, capsys):
     assert "answer      " in printed
 
 
+def test_json_holds_what_the_texts_say(checkpoint, capsys):
+    typed = ["--question", "Who has more?", "--context", "anna has 72, carl has 23."]
+    for top_k in (1, 3):
+        assert main(["ask", checkpoint, *typed, "--json", "--top_k", str(top_k)]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found.keys() == {"question", "passage", "answers"}
+        assert len(found["answers"]) == top_k
+        for answer in found["answers"]:
+            text = answer["calculator"] if answer["segment"] == "calculator" else found[answer["segment"]]
+            assert text[answer["start"] : answer["end"]] == answer["answer"]
+            assert [found[o["segment"]][o["start"] : o["end"]] for o in answer["operands"]] == ["72", "23"]
+    assert main(["ask", checkpoint, *typed, "--top_k", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count(", score 0.") == 3
+    assert all(f"{answer['answer']}  (from the {answer['segment']}, score " in printed for answer in found["answers"])
+
+
+def test_explanation_as_json_draws_only_if_asked(checkpoint, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ["explain", checkpoint, "--json", "--question", "Who?", "--context", "anna 72 carl 23"]
+    for options, pictures in (([], None), (["--output", "one"], ["one.png", "one.html"])):
+        assert main([*command, *options]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found.get("pictures") == pictures
+        assert {path.name for path in tmp_path.glob("one*")} == set(pictures or [])
+    assert not list(tmp_path.glob("saliency*"))
+    assert found["tokens"][0] == "[CLS]"
+    assert len(found["saliency"]) == len(found["tokens"])
+    assert min(found["saliency"]) > 0
+
+
+def test_a_long_context_is_read_in_windows_of_the_given_length(checkpoint, capsys):
+    command = ["explain", checkpoint, "--json", "--question", "how many", "--context", "the pens " * 30]
+    lengths = []
+    for options in ([], ["--max_length", "136", "--stride", "4"]):
+        assert main([*command, *options]) == 0
+        lengths.append(len(json.loads(capsys.readouterr().out)["tokens"]))
+    assert lengths[0] == 2 + 60 + 3
+    assert lengths[1] <= 136 - 96
+
+
 def test_a_row_is_explained_in_pictures(checkpoint, capsys, tmp_path):
     rows = [
         {"question": "Who?", "passage": "carl"},
@@ -47,8 +89,13 @@ def test_a_row_is_explained_in_pictures(checkpoint, capsys, tmp_path):
     [
         (["--question", "Who?"], "needs --question and --context, or --examples FILE"),
         (["--examples", "missing.jsonl"], "missing.jsonl"),
-        (["--question", "", "--context", ""], "there is nothing to answer from"),
+        (["--question", "", "--context", ""], "there is nothing to answer"),
         (["--question", "pens " * 600, "--context", "anna"], "has 600 tokens"),
+        (["--question", "Who?", "--context", "anna", "--top_k", "0"], "top_k must be a number from 1 on, got 0"),
+        (
+            ["--question", "Who?", "--context", "anna", "--stride", "-1"],
+            "stride -1 and result_tokens 96 leave no room",
+        ),
     ],
 )
 def test_what_cannot_be_answered_is_one_line(checkpoint, capsys, arguments, message):
@@ -61,3 +108,20 @@ def test_what_cannot_be_answered_is_one_line(checkpoint, capsys, arguments, mess
 def test_a_missing_model_is_one_line(capsys):
     assert main(["ask", "no/such-folder", "--question", "Who?", "--context", "anna"]) == 1
     assert "no/such-folder" in capsys.readouterr().err
+
+
+def test_weights_cut_short_are_one_line(checkpoint, capsys):
+    weights = Path(checkpoint) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert main(["ask", checkpoint, "--question", "Who?", "--context", "anna"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"hf-calc: cannot load {checkpoint}: ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["ask"], ["answer", "model"], ["ask", "model", "--row", "first"]])
+def test_wrong_usage_exits_with_2(capsys, arguments):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert "usage: hf-calc" in capsys.readouterr().err
