@@ -5,11 +5,13 @@ before the Hub is asked for anything, and all files go in one commit, so that no
 """
 
 import json
+from functools import partial
 from pathlib import Path
 
-from huggingface_hub import CommitInfo, EvalResult, HfApi, ModelCard, ModelCardData, get_token
-from huggingface_hub.errors import HfHubHTTPError, HTTPError  # the latter is of whichever httpx the client uses
+from huggingface_hub import CommitInfo, EvalResult, HfApi, ModelCard, ModelCardData
 from safetensors import SafetensorError, safe_open
+
+from hub import CARD, check_target, commit_files
 
 CARDS = Path(__file__).parent / "model_cards"
 RESULTS = "results.json"
@@ -146,41 +148,15 @@ def push(folder: str | Path, repo_id: str, private: bool | None = None, token: s
     """
     folder = Path(folder)
     names = check_folder(folder)
-    if "/" not in repo_id:
-        raise ValueError(f"the repository must be named user/name, got {repo_id!r}")
-    if (token or get_token()) is None:
-        raise PermissionError("there is no token of the Hub: run `hf auth login`, or set HF_TOKEN")
+    check_target(repo_id, token)
     card = render_card(folder, repo_id)
-    api = HfApi(token=token)
-    try:
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        head = api.model_info(repo_id)
-        published = {sibling.rfilename for sibling in head.siblings}
-        check_repository(api, repo_id, published, folder)
-        card.save(folder / "README.md")
-        return api.upload_folder(
-            repo_id=repo_id,
-            folder_path=folder,
-            allow_patterns=[*names, "README.md"],
-            delete_patterns=sorted(name for name in published if Path(name).suffix in PUBLISHED),
-            parent_commit=head.sha,
-            commit_message=f"Publish {card.data.model_name}",
-        )
-    except HfHubHTTPError as error:
-        status = error.response.status_code
-        if status in (401, 403):
-            raise PermissionError(
-                f"the token may not write to {repo_id} ({status}): {error.server_message}"
-            ) from error
-        raise ConnectionError(f"the Hub answered {status}, {repo_id} is as it was: {error.server_message}") from error
-    except (HTTPError, OSError) as error:
-        raise ConnectionError(f"the Hub broke off, {repo_id} is as it was, try again: {error}") from error
+    card.save(folder / CARD)
+    check = partial(check_repository, repo_id=repo_id, folder=folder)
+    return commit_files(folder, names, repo_id, "model", check, f"Publish {card.data.model_name}", private, token)
 
 
-def check_repository(api: HfApi, repo_id: str, published: set[str], folder: Path) -> None:
+def check_repository(api: HfApi, published: set[str], repo_id: str, folder: Path) -> None:
     """Raises ValueError where a repository holds something else than a model of the folder's type."""
-    if published <= {".gitattributes"}:
-        return
     for name in ("config.json", "adapter_config.json"):
         if name in published and (folder / name).is_file():
             there = json.loads(Path(api.hf_hub_download(repo_id, name)).read_text())

@@ -1,12 +1,24 @@
-"""Rows a second of the CalculatorQA builder on one core, beside a plain loop that makes the same rows one by one.
+"""Rows a second of the CalculatorQA builder beside a plain loop that makes the same rows, and of its export.
 
-python -m benchmarks.calculator_qa
+    python -m benchmarks.calculator_qa [--rows N] [--output FILE]
+
+The first part runs on one core. The second writes N rows as Parquet by one process and by two, each time in a command
+of its own, without the time to start Python. Its memory is the peak of what all processes of the command hold, with
+the pages that they share counted once, and counted for each.
 """
 
+import argparse
+import contextlib
+import json
 import random
+import subprocess
+import sys
 import tempfile
 import time
+from pathlib import Path
 
+import datasets
+import psutil
 import pyarrow as pa
 from datasets import disable_progress_bars
 
@@ -14,6 +26,13 @@ from dataset_scripts.calculator_qa.calculator_qa import BLOCK_ROWS, FEATURES, QU
 
 BLOCKS = 40
 ROWS = BLOCKS * BLOCK_ROWS
+EXPORT = """
+import sys, time
+from dataset_scripts.calculator_qa.calculator_qa import main
+start = time.perf_counter()
+main(sys.argv[1:])
+print(time.perf_counter() - start)
+"""
 
 
 def loop_row(config, row):
@@ -65,8 +84,43 @@ def rows_per_second(make_rows):
     return ROWS / min(seconds)
 
 
-def main():
-    disable_progress_bars()
+def resident_mb(process):
+    """Memory of a process and of all that it started (Linux), with shared pages counted once, and for each."""
+    once = for_each = 0
+    with contextlib.suppress(psutil.NoSuchProcess):  # one that has just ended holds nothing
+        for one in [process, *process.children(recursive=True)]:
+            memory = one.memory_full_info()
+            once, for_each = once + memory.pss / 2**20, for_each + memory.rss / 2**20
+    return once, for_each
+
+
+def export_rows(rows, num_proc):
+    """Time and peaks of memory of an export."""
+    peaks = 0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        sizes = [f"--train_size={rows}", "--validation_size=1", f"--num_proc={num_proc}"]
+        command = [sys.executable, "-c", EXPORT, f"--output={folder}/data", "--configs=max_transfer", *sizes]
+        process = psutil.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        while process.poll() is None:
+            peaks = [max(pair) for pair in zip(peaks, resident_mb(process), strict=True)]
+            time.sleep(0.1)
+        if process.returncode:
+            raise RuntimeError(f"{process.args} ended with {process.returncode}: is there room in {folder}?")
+        seconds = float(process.stdout.read())
+        written = sum(path.stat().st_size for path in Path(folder).rglob("*.parquet"))
+    return {
+        "processes": num_proc,
+        "rows": rows,
+        "seconds": seconds,
+        "rows_per_second": rows / seconds,
+        "peak_mb": peaks[0],
+        "peak_mb_shared_for_each": peaks[1],
+        "written_mb": written / 2**20,
+    }
+
+
+def rates_on_one_core():
+    """Rows a second of three ways to make them."""
     with tempfile.TemporaryDirectory() as cache_dir:
         builder = CalculatorQA(config_name="max_transfer", cache_dir=cache_dir, train_size=ROWS, validation_size=1)
         config = builder.config
@@ -80,11 +134,31 @@ def main():
         def to_disk():
             builder.download_and_prepare(download_mode="force_redownload")
 
-        print(f"{config.name}, {config.owners} owners, {config.digits} digits, {ROWS} rows, one core")
         rates = {"row by row": rows_per_second(loop), "make_table": rows_per_second(blocks)}
-        rates["download_and_prepare"] = rows_per_second(to_disk)
-        for name, rate in rates.items():
-            print(f"{name:<20} {rate:>8,.0f} rows a second, ratio {rate / rates['row by row']:.1f}")
+        return rates | {"download_and_prepare": rows_per_second(to_disk)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=200_000, help="to export, by default 200,000")
+    parser.add_argument("--output", type=Path, help="JSON file for the numbers")
+    arguments = parser.parse_args()
+    disable_progress_bars()
+    print(f"max_transfer, 10 owners, 7 digits, {ROWS:,} rows, one core")
+    rates = rates_on_one_core()
+    for name, rate in rates.items():
+        print(f"{name:<20} {rate:>8,.0f} rows a second, ratio {rate / rates['row by row']:.1f}")
+    print(f"export of {arguments.rows:,} rows")
+    exports = []
+    for num_proc in (1, 2):
+        exports.append(row := export_rows(arguments.rows, num_proc))
+        ratio = row["rows_per_second"] / exports[0]["rows_per_second"]
+        peak = f"peak {row['peak_mb']:.0f} MB, {row['peak_mb_shared_for_each']:.0f} MB with shared pages for each"
+        print(f"{num_proc} processes {row['rows_per_second']:>17,.0f} rows a second, ratio {ratio:.2f}, {peak}")
+    if arguments.output:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        numbers = {"datasets": datasets.__version__, "rows_per_second": rates, "export": exports}
+        arguments.output.write_text(json.dumps(numbers, indent=2) + "\n")
 
 
 if __name__ == "__main__":

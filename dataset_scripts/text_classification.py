@@ -28,18 +28,19 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, get_args
 
 import datasets
 
-from dataset_scripts.export import export
+from dataset_scripts.export import export, parse, shown
 
 WORD = re.compile(r"\w+")
 MADE = """
 Made by version {version} of the builder `{builder}` from {origin} with
 
-{options}
+{parameters}
 """
 
 logger = logging.getLogger(__name__)
@@ -315,19 +316,17 @@ class TextClassification(datasets.GeneratorBasedBuilder):
 
 
 def main(builder_class: type[TextClassification], arguments: list[str] | None = None) -> None:
-    """Write a corpus as Parquet files with a card, which `load_dataset(output)` reads.
+    """Write a corpus as Parquet files with a card, which `load_dataset(output)` reads, and publish it.
 
     Args:
         builder_class: of the corpus.
         arguments: words of the command line, by default those of the process.
 
     Raises:
-        FileExistsError: if the output folder is not empty.
-        FileNotFoundError, TypeError, ValueError: as the builder says; then nothing is written.
+        OSError, TypeError, ValueError: as the builder and `export` say.
     """
     config_class, title = builder_class.BUILDER_CONFIG_CLASS, builder_class.CARD_DATA["pretty_name"]
     parser = argparse.ArgumentParser(description=f"Export {title} as Parquet files with a card.")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write to, new or empty")
     foreign = {field.name for field in fields(datasets.BuilderConfig)} - {"data_dir"}
     for field in fields(config_class):
         if field.name in foreign:
@@ -339,24 +338,18 @@ def main(builder_class: type[TextClassification], arguments: list[str] | None = 
         else:
             kind = {"type": (*get_args(field.type), field.type)[0]}  # str of str | None
         parser.add_argument(f"--{field.name}", default=field.default, help=f"see {config_class.__name__}", **kind)
-    parameters = vars(parser.parse_args(arguments))
-    output = parameters.pop("output")
-    archive = parameters["archive"] and Path(parameters["archive"]).name
-    origin = "plain files" if parameters["data_dir"] else archive or parameters["repository"]
-    options = {name: value for name, value in parameters.items() if name not in ("data_dir", "archive", "repository")}
-    text = builder_class.CARD + MADE.format(
-        builder=builder_class.__name__,
-        version=builder_class.VERSION,
-        origin=origin,
-        options="\n".join(f"- {name}: {value}" for name, value in options.items()),
-    )
+    parameters, options = parse(parser, arguments)
+    origin = "plain files" if parameters["data_dir"] else shown(parameters["archive"] or parameters["repository"])
+    if parameters["data_dir"] or parameters["archive"]:
+        del parameters["repository"]  # is not read
+    made = partial(MADE.format, builder=builder_class.__name__, origin=origin)
     export(
         builder_class,
         ["default"],
         parameters,
-        output,
-        card=lambda **row: text,
+        card=lambda **row: builder_class.CARD + made(**row),
         language="en",
         task_categories=["text-classification"],
         **builder_class.CARD_DATA,
+        **options,
     )

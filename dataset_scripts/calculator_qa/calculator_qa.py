@@ -33,8 +33,6 @@ same rows. Whoever changes what is made raises `VERSION`, by which the cache tel
 import argparse
 import math
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import ClassVar
 
 import datasets
@@ -45,11 +43,12 @@ import pyarrow as pa
 from numpy.random import Generator, default_rng
 from numpy.strings import str_len
 
-from dataset_scripts.export import export
+from dataset_scripts.export import errors_in_a_line, export, parse
 
 VERSION = datasets.Version("1.0.0")
 SPLITS = ("train", "validation")
 BLOCK_ROWS = 512  # a multiple of 32, the largest number of cells
+TABLE_BLOCKS = 16  # in a table, which becomes a row group of a Parquet file: 5 MB, read by one request
 QUESTIONS = {
     "max": "What is the maximum number of {} owned either by {} or {}?",
     "argmax": "Who has more {}: {} or {}?",
@@ -308,6 +307,7 @@ class CalculatorQA(datasets.ArrowBasedBuilder):
         for name in names
     ]
     DEFAULT_CONFIG_NAME = "max_transfer"
+    DEFAULT_WRITER_BATCH_SIZE = TABLE_BLOCKS * BLOCK_ROWS
 
     def _info(self) -> datasets.DatasetInfo:
         self.config.validate()  # not in the config's constructor, because datasets sets keyword arguments after it
@@ -321,43 +321,41 @@ class CalculatorQA(datasets.ArrowBasedBuilder):
         ]
 
     def _generate_tables(self, split: str, blocks: list[int]):
-        for block in blocks:
-            yield block, make_table(self.config, split, block)
+        for first in range(0, len(blocks), TABLE_BLOCKS):
+            tables = [make_table(self.config, split, block) for block in blocks[first : first + TABLE_BLOCKS]]
+            yield first, pa.concat_tables(tables)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Write configs as Parquet files with a card, which `load_dataset(output, config_name)` reads.
+    """Write configs as Parquet files with a card, which `load_dataset(output, config_name)` reads, and publish them.
 
     Args:
         arguments: words of the command line, by default those of the process.
 
     Raises:
-        FileExistsError: if the output folder is not empty.
-        TypeError, ValueError: if a parameter is wrong; then nothing is written.
+        OSError, TypeError, ValueError: as `export` says.
     """
     parser = argparse.ArgumentParser(description="Export CalculatorQA as Parquet files with a card.")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write to, new or empty")
     names = [config.name for config in CalculatorQA.BUILDER_CONFIGS]
     parser.add_argument("--configs", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
     for field in ("owners", "digits", "train_size", "validation_size", "seed", "items", "names"):
         default = getattr(CalculatorQABuilderConfig, field)
         kind = {"type": int} if isinstance(default, int) else {"nargs": "+"}
         parser.add_argument(f"--{field}", default=default, help="see CalculatorQABuilderConfig", **kind)
-    parameters = vars(parser.parse_args(arguments))
-    output, config_names = parameters.pop("output"), parameters.pop("configs")
-    lines = [f"- {name}: {value if isinstance(value, int) else ' '.join(value)}" for name, value in parameters.items()]
+    parameters, options = parse(parser, arguments)
     export(
         CalculatorQA,
-        config_names,
+        parameters.pop("configs"),
         parameters,
-        output,
-        card=partial(CARD.format, version=VERSION, parameters="\n".join(lines)),
+        card=CARD.format,
         language="en",
         license="apache-2.0",
         pretty_name="CalculatorQA",
         task_categories=["question-answering"],
+        **options,
     )
 
 
 if __name__ == "__main__":
-    main()
+    with errors_in_a_line():
+        main()

@@ -20,6 +20,7 @@ from typing import ClassVar
 
 import datasets
 
+from dataset_scripts.export import errors_in_a_line
 from dataset_scripts.text_classification import DevelopmentSplitConfig, TextClassification, main
 
 MEMBER = re.compile(r"(train|test)/((neg|pos)/\d+_\d+)\.txt")
@@ -73,4 +74,5 @@ https://ai.stanford.edu/~amaas/data/sentiment.
 
 
 if __name__ == "__main__":
-    main(Imdb)
+    with errors_in_a_line():
+        main(Imdb)

@@ -21,6 +21,7 @@ from typing import ClassVar
 
 import datasets
 
+from dataset_scripts.export import errors_in_a_line
 from dataset_scripts.text_classification import DevelopmentSplitConfig, TextClassification, main
 
 MEMBER = re.compile(r"20news-bydate-(train|test)/([^/]+)/(\d+)$")
@@ -130,4 +131,5 @@ http://qwone.com/~jason/20Newsgroups. No license is stated.
 
 
 if __name__ == "__main__":
-    main(Newsgroups)
+    with errors_in_a_line():
+        main(Newsgroups)

@@ -19,13 +19,11 @@ import argparse
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
-from pathlib import Path
 
 import datasets
 
-from dataset_scripts.export import export
+from dataset_scripts.export import errors_in_a_line, export, parse
 
 VERSION = datasets.Version("1.0.0")
 SPLITS = ("train", "validation", "test")
@@ -150,34 +148,31 @@ class Reviews(datasets.GeneratorBasedBuilder):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Write the reviews as Parquet files with a card, which `load_dataset(output)` reads.
+    """Write the reviews as Parquet files with a card, which `load_dataset(output)` reads, and publish them.
 
     Args:
         arguments: words of the command line, by default those of the process.
 
     Raises:
-        FileExistsError: if the output folder is not empty.
-        ValueError: if an option is wrong; then nothing is written.
+        OSError, ValueError: as `export` says.
     """
     parser = argparse.ArgumentParser(description="Export Reviews as Parquet files with a card.")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write to, new or empty")
     for name in (*(f"{split}_size" for split in SPLITS), "seed"):
         parser.add_argument(f"--{name}", type=int, default=getattr(ReviewsConfig, name), help="see ReviewsConfig")
-    parameters = vars(parser.parse_args(arguments))
-    output = parameters.pop("output")
-    lines = "\n".join(f"- {name}: {value}" for name, value in parameters.items())
+    parameters, options = parse(parser, arguments)
     export(
         Reviews,
         ["default"],
         parameters,
-        output,
-        card=partial(CARD.format, version=VERSION, parameters=lines),
+        card=CARD.format,
         language="en",
         license="apache-2.0",
         pretty_name="Reviews",
         task_categories=["text-classification"],
+        **options,
     )
 
 
 if __name__ == "__main__":
-    main()
+    with errors_in_a_line():
+        main()

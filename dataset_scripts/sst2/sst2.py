@@ -20,6 +20,7 @@ from typing import ClassVar
 
 import datasets
 
+from dataset_scripts.export import errors_in_a_line
 from dataset_scripts.text_classification import TextClassification, TextClassificationConfig, main, read_lines
 
 FILES = {"train": "train", "validation": "dev", "test": "test"}  # split -> name in plain files and archive
@@ -100,4 +101,5 @@ Sentiment Treebank", EMNLP 2013, https://nlp.stanford.edu/sentiment. No license 
 
 
 if __name__ == "__main__":
-    main(Sst2)
+    with errors_in_a_line():
+        main(Sst2)

@@ -1,0 +1,90 @@
+"""Files of a folder as one commit of a repository on the Hub, and one clear error for whatever goes wrong.
+
+Nothing here knows what is published. What is unusual: `HfApi.upload_folder` would send a large folder in several
+commits, and its client would wait forever for a server that hangs. Here all files go in one commit, which the Hub
+refuses if another one came in between, and silence for `TIMEOUT` seconds is an error.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, get_session, get_token
+from huggingface_hub.errors import HfHubHTTPError, HTTPError  # the latter is of whichever httpx the client uses
+
+CARD = "README.md"
+TIMEOUT = 60  # seconds; the client tries again what it may, so it can take six times as long
+
+
+def check_target(repo_id: str, token: str | None = None) -> None:
+    """Find out what can be known of a push before there is anything to push.
+
+    Raises:
+        ValueError: the name is not `user/name`.
+        PermissionError: there is no token.
+    """
+    if repo_id.count("/") != 1 or not all(repo_id.split("/")):
+        raise ValueError(f"the repository must be named user/name, got {repo_id!r}")
+    if (token or get_token()) is None:
+        raise PermissionError("there is no token of the Hub: run `hf auth login`, or set HF_TOKEN")
+
+
+def commit_files(
+    folder: Path,
+    names: list[str],
+    repo_id: str,
+    repo_type: str,
+    check_repository: Callable[[HfApi, set[str]], None],
+    message: str,
+    private: bool | None = None,
+    token: str | None = None,
+) -> CommitInfo:
+    """Publish files of a folder and its card in one commit of a repository, which is made if there is none.
+
+    What was published before under the same endings and is no longer among the files goes in the same commit.
+
+    Args:
+        folder: that has the files.
+        names: of the files, from the folder on; the card need not be among them.
+        repo_id: `user/name`.
+        repo_type: "model", "dataset" or "space".
+        check_repository: raises ValueError if a repository with files of these names must not be written to.
+        message: of the commit.
+        private: of a new repository; by default as the account says.
+        token: by default the one of `hf auth login` or HF_TOKEN.
+
+    Raises:
+        ValueError: the name is none, or taken by something else.
+        PermissionError: no token, or one without the right to write there.
+        ConnectionError: the Hub refused or broke off; the repository is as it was.
+    """
+    check_target(repo_id, token)
+    endings = {Path(name).suffix for name in names}
+    names = sorted({*names, CARD})
+    api = HfApi(token=token)
+    get_session().timeout = TIMEOUT
+    try:
+        api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
+        head = api.repo_info(repo_id, repo_type=repo_type)
+        published = {sibling.rfilename for sibling in head.siblings} - {".gitattributes"}
+        if published:
+            check_repository(api, published)
+        gone = sorted(name for name in published.difference(names) if Path(name).suffix in endings)
+        return api.create_commit(
+            repo_id,
+            [
+                *(CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in names),
+                *(CommitOperationDelete(path_in_repo=name) for name in gone),
+            ],
+            repo_type=repo_type,
+            commit_message=message,
+            parent_commit=head.sha,
+        )
+    except (HTTPError, OSError, RuntimeError) as error:
+        # What goes wrong in the upload of a file is the cause of a RuntimeError.
+        reason = (isinstance(error, RuntimeError) and error.__cause__) or error
+        if not isinstance(reason, HfHubHTTPError):
+            raise ConnectionError(f"the Hub broke off, {repo_id} is as it was, try again: {reason}") from error
+        status, said = reason.response.status_code, reason.server_message
+        if status in (401, 403):
+            raise PermissionError(f"the token may not write to {repo_id} ({status}): {said}") from error
+        raise ConnectionError(f"the Hub answered {status}, {repo_id} is as it was: {said}") from error
