@@ -1,4 +1,4 @@
-"""Files of a folder as one commit of a repository on the Hub, and one clear error for whatever goes wrong.
+"""Files as one commit of a repository on the Hub, and one clear error for whatever goes wrong.
 
 Nothing here knows what is published. What is unusual: `HfApi.upload_folder` would send a large folder in several
 commits, and its client would wait forever for a server that hangs. Here all files go in one commit, which the Hub
@@ -29,8 +29,7 @@ def check_target(repo_id: str, token: str | None = None) -> None:
 
 
 def commit_files(
-    folder: Path,
-    names: list[str],
+    files: dict[str, Path | bytes],
     repo_id: str,
     repo_type: str,
     check_repository: Callable[[HfApi, set[str]], None],
@@ -38,13 +37,13 @@ def commit_files(
     private: bool | None = None,
     token: str | None = None,
 ) -> CommitInfo:
-    """Publish files of a folder and its card in one commit of a repository, which is made if there is none.
+    """Publish files in one commit of a repository, which is made if there is none.
 
-    What was published before under the same endings and is no longer among the files goes in the same commit.
+    What was published before under the same endings, cards apart, and is no longer among the files goes in the same
+    commit.
 
     Args:
-        folder: that has the files.
-        names: of the files, from the folder on; the card need not be among them.
+        files: by name in the repository, where they lie or what they hold.
         repo_id: `user/name`.
         repo_type: "model", "dataset" or "space".
         check_repository: raises ValueError if a repository with files of these names must not be written to.
@@ -58,21 +57,21 @@ def commit_files(
         ConnectionError: the Hub refused or broke off; the repository is as it was.
     """
     check_target(repo_id, token)
-    endings = {Path(name).suffix for name in names}
-    names = sorted({*names, CARD})
+    endings = {Path(name).suffix for name in files} - {Path(CARD).suffix}
+    sdk = "static" if repo_type == "space" else None
     api = HfApi(token=token)
     get_session().timeout = TIMEOUT
     try:
-        api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
+        api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True, space_sdk=sdk)
         head = api.repo_info(repo_id, repo_type=repo_type)
         published = {sibling.rfilename for sibling in head.siblings} - {".gitattributes"}
         if published:
             check_repository(api, published)
-        gone = sorted(name for name in published.difference(names) if Path(name).suffix in endings)
+        gone = sorted(name for name in published.difference(files) if Path(name).suffix in endings)
         return api.create_commit(
             repo_id,
             [
-                *(CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in names),
+                *(CommitOperationAdd(path_in_repo=name, path_or_fileobj=file) for name, file in sorted(files.items())),
                 *(CommitOperationDelete(path_in_repo=name) for name in gone),
             ],
             repo_type=repo_type,

@@ -24,9 +24,10 @@ import torch
 import yaml
 from datasets import ClassLabel, Dataset, DatasetDict, load_dataset
 from torch.utils.data import DataLoader
-from transformers import AutoConfig, HfArgumentParser, TrainerCallback, set_seed
+from transformers import AutoConfig, AutoTokenizer, HfArgumentParser, TrainerCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
+from adapters import adapter_settings, add_adapter
 from dataset_scripts.calculator_qa.calculator_qa import CalculatorQA
 from dataset_scripts.imdb.imdb import Imdb
 from dataset_scripts.newsgroups.newsgroups import Newsgroups
@@ -51,8 +52,9 @@ from hf_relevance.attribution import attention_agreement
 from hf_relevance.tokenization import build_tokenizer
 from hf_relevance.trainer import LOGGED_PARTS
 from hf_relevance.word_vectors import embedding_matrix
-from publish import RESULTS, push, render_card
+from publish import RESULTS, push, push_command, render_card
 
+LORA_HELP = "Rank of a LoRA adapter, trained in place of the model; 0: train the model."
 PAPER_SCALE = {"owners": 10, "digits": 7, "train_size": 20_000, "validation_size": 2_000}
 
 
@@ -66,9 +68,11 @@ class CalculatorQAArguments:
         dataset_config: a configuration of dataset_scripts/calculator_qa.
         dataset: a dataset folder or Hub name to load `dataset_config` from; by default it is generated.
         owners, digits, train_size, validation_size, dataset_seed: of the generated data.
-        encoder: a BERT checkpoint, as a folder or Hub name; `embedded` is the small one of the `encoder` extra.
+        encoder: a BERT checkpoint or a model of this family, as a folder or Hub name; `embedded` is the small BERT of
+            the `encoder` extra.
         dropout: both dropout probabilities of the encoder; by default the checkpoint's own.
         use_calculator, share_encoder: see `CalculatorQAConfig`.
+        lora_rank: of an adapter that is trained in place of the encoder (see adapters.py); 0 trains all of the model.
     """
 
     name: str = field(metadata={"help": "Name of the run and of its results file."})
@@ -84,6 +88,7 @@ class CalculatorQAArguments:
     dropout: float | None = field(default=None, metadata={"help": "Dropout of the encoder; default: its own."})
     use_calculator: bool = field(default=True, metadata={"help": "False: the span extraction baseline."})
     share_encoder: bool = field(default=True, metadata={"help": "One encoder for both passes."})
+    lora_rank: int = field(default=0, metadata={"help": LORA_HELP})
 
     @property
     def scale(self) -> str:
@@ -120,8 +125,11 @@ def build_calculator_trainer(
     # The encoder's own configuration, whatever its type, with our facts on top.
     config = CalculatorQAConfig(**(AutoConfig.from_pretrained(encoder).to_dict() | facts))
     processor = CalculatorQAProcessor.from_pretrained(encoder)
+    model = BertForCalculatorQA.from_pretrained(encoder, config=config)
+    if arguments.lora_rank:
+        model = add_adapter(model, processor, "calc", arguments.lora_rank, run.output_dir, run.should_save)
     trainer = CalculatorQATrainer(
-        model=BertForCalculatorQA.from_pretrained(encoder, config=config),
+        model=model,
         args=run,
         data_collator=CalculatorQADataCollator(processor),
         train_dataset=data["train"],
@@ -167,9 +175,12 @@ class RelevanceArguments:
             folder or Hub name with the splits train, validation and test and the columns text and label.
         data_dir: a folder with the plain files of one of the three, which by default comes from the Hub.
         min_words, max_words: texts of one of the three with fewer or more words are left out of every split.
+        base_model: a trained model of this family to go on from, as a folder or Hub name, with its tokenizer.
+        lora_rank: of an adapter that is trained in place of base_model (see adapters.py); 0 trains all of the model.
         vectors: a file of word vectors (see hf_relevance/word_vectors.py); by default embeddings start at random.
         min_frequency: a word that is rarer in the training texts is unknown.
         embedding_size, hidden_size, attention_size: see `BiLSTMAttentionConfig`; vectors bring their own size.
+            None of these four and of vectors has a meaning with base_model.
         agreement_texts: how many test texts, drawn once for all runs, the agreement of attention is measured on.
     """
 
@@ -179,6 +190,8 @@ class RelevanceArguments:
     data_dir: str | None = field(default=None, metadata={"help": "Folder of plain files instead of the Hub."})
     min_words: int | None = field(default=None, metadata={"help": "Leave out texts with fewer words."})
     max_words: int | None = field(default=None, metadata={"help": "Leave out texts with more words."})
+    base_model: str | None = field(default=None, metadata={"help": "Trained model to go on from; default: a new one."})
+    lora_rank: int = field(default=0, metadata={"help": LORA_HELP})
     vectors: str | None = field(default=None, metadata={"help": "Word vectors; default: random embeddings."})
     min_frequency: int = field(default=2, metadata={"help": "A rarer word is unknown."})
     embedding_size: int = field(default=300, metadata={"help": "Size of an embedding without vectors."})
@@ -186,10 +199,16 @@ class RelevanceArguments:
     attention_size: int = field(default=128, metadata={"help": "Width of the layer that scores a token."})
     agreement_texts: int = field(default=500, metadata={"help": "Test texts to measure the agreement on."})
 
+    def __post_init__(self):
+        if self.lora_rank and self.base_model is None:
+            raise ValueError("lora_rank needs a trained model as base_model: an adapter leaves the LSTM as it is")
+        if self.vectors is not None and self.base_model is not None:
+            raise ValueError("base_model has embeddings of its own: leave out vectors")
+
     @property
     def scale(self) -> str:
-        """`paper` if the corpus is one of the poster's, else `small`."""
-        return "paper" if self.dataset in CORPORA else "small"
+        """`paper` if the corpus is one of the poster's and the model was trained on it alone, else `small`."""
+        return "paper" if self.dataset in CORPORA and self.base_model is None else "small"
 
 
 def load_texts(arguments: RelevanceArguments) -> DatasetDict:
@@ -212,30 +231,46 @@ def load_texts(arguments: RelevanceArguments) -> DatasetDict:
     return data
 
 
-def build_relevance_trainer(
-    arguments: RelevanceArguments, run: RelevanceTrainingArguments
-) -> tuple[RelevanceTrainer, Dataset]:
-    """Data, tokenizer, word vectors, model and trainer of the relevance family; as `build_calculator_trainer`."""
-    data = load_texts(arguments)
-    tokenizer = build_tokenizer(data["train"]["text"], arguments.min_frequency)
-    data = data.map(lambda rows: {"input_ids": tokenizer(rows["text"]).input_ids}, batched=True)
-    label = data["train"].features["label"]
-    names = label.names if isinstance(label, ClassLabel) else map(str, range(max(data["train"]["label"]) + 1))
-    facts = {"id2label": dict(enumerate(names)), "embedding_size": arguments.embedding_size}
+def build_relevance_model(arguments: RelevanceArguments, texts: Dataset, seed: int):
+    """Tokenizer and model for training texts: those of base_model, or new ones."""
+    label = texts.features["label"]
+    names = label.names if isinstance(label, ClassLabel) else map(str, range(max(texts["label"]) + 1))
+    id2label = dict(enumerate(names))
+    if arguments.base_model is not None:
+        model = BiLSTMAttentionForClassification.from_pretrained(arguments.base_model)
+        if model.config.id2label != id2label:
+            raise ValueError(f"{arguments.base_model} has the labels {model.config.id2label}, the data {id2label}")
+        for size in ("embedding_size", "hidden_size", "attention_size"):  # for the results
+            setattr(arguments, size, getattr(model.config, size))
+        return AutoTokenizer.from_pretrained(arguments.base_model), model
+    tokenizer = build_tokenizer(texts["text"], arguments.min_frequency)
     if arguments.vectors is not None:
-        vectors, _ = embedding_matrix(tokenizer, arguments.vectors, run.seed)
-        facts["embedding_size"] = vectors.shape[1]
+        vectors, _ = embedding_matrix(tokenizer, arguments.vectors, seed)
+        arguments.embedding_size = vectors.shape[1]
     model = BiLSTMAttentionForClassification(
         BiLSTMAttentionConfig(
             vocab_size=len(tokenizer),
+            embedding_size=arguments.embedding_size,
             hidden_size=arguments.hidden_size,
             attention_size=arguments.attention_size,
-            label2id={name: index for index, name in facts["id2label"].items()},
-            **facts,
+            id2label=id2label,
+            label2id={name: index for index, name in id2label.items()},
         )
     )
     if arguments.vectors is not None:
         model.get_input_embeddings().weight.data.copy_(vectors)
+    return tokenizer, model
+
+
+def build_relevance_trainer(
+    arguments: RelevanceArguments, run: RelevanceTrainingArguments
+) -> tuple[RelevanceTrainer, Dataset]:
+    """Data, tokenizer, model and trainer of the relevance family; as `build_calculator_trainer`."""
+    data = load_texts(arguments)
+    tokenizer, model = build_relevance_model(arguments, data["train"], run.seed)
+    data = data.map(lambda rows: {"input_ids": tokenizer(rows["text"]).input_ids}, batched=True)
+    if arguments.lora_rank:
+        model = add_adapter(model, tokenizer, "relevance", arguments.lora_rank, run.output_dir, run.should_save)
     trainer = RelevanceTrainer(
         model=model,
         args=run,
@@ -352,7 +387,8 @@ def sha256(path: str | Path) -> str:
 def settings(arguments, run, given: set[str]) -> dict:
     """The options that shape the numbers: all of the family, and of the Trainer's what recipe or command line gave."""
     values = vars(run) | dataclasses.asdict(arguments)
-    names = [*dataclasses.asdict(arguments), *type(run).__annotations__, *sorted(given)]
+    shown = {"learning_rate", "per_device_train_batch_size"}  # in every card
+    names = [*dataclasses.asdict(arguments), *type(run).__annotations__, *sorted(given | shown)]
     kept = {name: values[name] for name in names if name not in BOOKKEEPING}
     if values.get("vectors") is not None:
         kept["vectors_sha256"] = sha256(values["vectors"])
@@ -379,20 +415,6 @@ def hardware() -> dict[str, str | int]:
     return {"device": name[1] if name else platform.machine(), "cpus": os.cpu_count()}
 
 
-def push_command(argv: list[str]) -> str | None:
-    """`train.py push FOLDER user/name [--private]`; returns what went wrong."""
-    parser = argparse.ArgumentParser(prog="train.py push", description="Publishes a model's folder on the Hub.")
-    parser.add_argument("folder", help="that train.py left, with its results")
-    parser.add_argument("repository", help="user/name, new or with a model of the same type")
-    parser.add_argument("--private", action="store_true", default=None, help="if the repository is new")
-    options = parser.parse_args(argv)
-    try:
-        print(push(options.folder, options.repository, options.private).commit_url)
-    except (OSError, ValueError) as error:
-        return f"not published: {error}"
-    return None
-
-
 def main() -> None:
     if sys.argv[1:2] == ["push"]:
         sys.exit(push_command(sys.argv[2:]))
@@ -410,6 +432,10 @@ def main() -> None:
     if resume == "last":
         resume = get_last_checkpoint(run.output_dir) if os.path.isdir(run.output_dir) else None
     trainer.add_callback(Clock())
+    parameters = trainer.model.num_parameters()
+    trained = trainer.model.num_parameters(only_trainable=True)
+    if trainer.is_world_process_zero():
+        print(f"training {trained:,} of {parameters:,} parameters")
     trainer.train(resume_from_checkpoint=resume)
     seconds = max(entry["seconds"] for entry in trainer.state.log_history if "seconds" in entry)
     trainer.save_model()
@@ -429,7 +455,9 @@ def main() -> None:
             "seconds": seconds,
             "steps": trainer.state.global_step,
             "best_step": trainer.state.best_global_step,
-            "parameters": trainer.model.num_parameters(),
+            "parameters": parameters,
+            "trained_parameters": trained,
+            "adapter": adapter_settings(trainer.model),
             "examples": {"train": len(trainer.train_dataset), "validation": len(trainer.eval_dataset)}
             | {str(data.split): len(data)},
             "predictions_sha256": sha256(predictions),

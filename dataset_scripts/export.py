@@ -226,8 +226,9 @@ def push(folder: Path, repo_id: str, private: bool | None = None, token: str | N
                 return
         raise ValueError(f"the name {repo_id} is taken by something else than a dataset of {builder}: choose another")
 
+    files = {name: folder / name for name in (*shards, CARD)}
     message = f"Publish {head.pretty_name}"
-    return commit_files(folder, shards, repo_id, "dataset", check_repository, message, private, token)
+    return commit_files(files, repo_id, "dataset", check_repository, message, private, token)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -75,6 +75,24 @@ def check_indices(name: str, indices: torch.Tensor, size: int, advice: str) -> N
         raise ValueError(f"{name} must be from 0 to {size - 1}, got {low if low < 0 else high}: {advice}")
 
 
+def token_types(segment_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    """BERT's token types of `[CLS] Q [SEP] P [SEP]`: 1 behind the second special token, 0 before and at padding.
+
+    Args:
+        segment_ids: (B, T) 0 question, 1 passage, -1 special tokens and padding.
+        attention_mask: (B, T) 1 at tokens, 0 at padding.
+
+    Returns:
+        (B, T).
+
+    Example:
+        >>> token_types(torch.tensor([[-1, 0, -1, 1, -1, -1]]), torch.tensor([[1, 1, 1, 1, 1, 0]])).tolist()
+        [[0, 0, 0, 1, 1, 0]]
+    """
+    is_special = (segment_ids < 0).long()
+    return (is_special.cumsum(-1) - is_special > 1) * attention_mask
+
+
 def answer_log_likelihood(
     start_logits: torch.Tensor, end_logits: torch.Tensor, spans: torch.Tensor, same_example: torch.Tensor
 ) -> torch.Tensor:
@@ -211,8 +229,8 @@ class BertForCalculatorQA(BertPreTrainedModel):
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
-        token_type_ids: torch.Tensor,
         segment_ids: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
         quantity_positions: torch.Tensor | None = None,
         candidate_arguments: torch.Tensor | None = None,
         candidate_ids: torch.Tensor | None = None,
@@ -223,13 +241,16 @@ class BertForCalculatorQA(BertPreTrainedModel):
         temperature: float = 1.0,
         gumbel_noise: bool = True,
         generator: torch.Generator | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
         **kwargs,
     ) -> CalculatorQAModelOutput:
         """Reads, computes, reads again and extracts. `CalculatorQAProcessor` makes all tensors.
 
         Args:
-            input_ids, attention_mask, token_type_ids: (B, T) `[CLS] Q [SEP] P [SEP]`, padded on the right.
+            input_ids, attention_mask: (B, T) `[CLS] Q [SEP] P [SEP]`, padded on the right.
             segment_ids: (B, T) 0 question, 1 passage, -1 special tokens and padding.
+            token_type_ids: (B, T) by default told from the segments: PEFT takes them and does not hand them on.
             quantity_positions: (B, N) first token of each number, 0 where there is none.
             candidate_arguments: (B, D, 2) indices into the numbers.
             candidate_ids: (B, D, L) tokens of each pair's result; a row of padding alone is no candidate.
@@ -239,11 +260,17 @@ class BertForCalculatorQA(BertPreTrainedModel):
             argument_labels: (B, D) 1.0 where the result is the answer; gives `argument_loss`.
             example_ids: (B,) the example each row belongs to; by default each row is one.
             temperature, gumbel_noise, generator: facts of the run, see `SymbolicLayer`; they matter in training.
-            kwargs: for the encoder: output_attentions, output_hidden_states.
+            output_attentions, output_hidden_states: of the second pass; by default as the config says.
+            kwargs: none; PEFT names inputs that every other model for question answering has, and gives None.
 
         Raises:
+            TypeError: an input that this model does not have.
             ValueError: token ids outside the vocabulary, or more tokens than the encoder takes (checked on CPU).
         """
+        if unknown := [name for name, value in kwargs.items() if value is not None]:
+            raise TypeError(f"forward got {', '.join(unknown)}: give what CalculatorQAProcessor makes")
+        if token_type_ids is None:
+            token_type_ids = token_types(segment_ids, attention_mask)
         reader = self.second_encoder
         reader_inputs = {
             "inputs_embeds": self._embed(reader, input_ids),
@@ -275,7 +302,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
                 )
         advice = "cut the passage into shorter windows (`model_max_length` of the tokenizer)"
         check_indices("positions", reader_inputs["position_ids"], self.config.max_position_embeddings, advice)
-        read = reader(**reader_inputs, **kwargs)
+        read = reader(**reader_inputs, output_attentions=output_attentions, output_hidden_states=output_hidden_states)
         logits = linear_fp32(self.qa_outputs, read.last_hidden_state)
         logits = logits.masked_fill((segment_ids < 0).unsqueeze(-1), torch.finfo(logits.dtype).min)
         start_logits, end_logits = logits.unbind(-1)

@@ -1,4 +1,4 @@
-"""Writes README's result tables from the JSON files beside this script: `python results/tables.py`.
+"""Writes README's result tables and pictures from the JSON files beside this script: `python results/tables.py`.
 
 Everything between `<!-- table: NAME -->` and `<!-- end -->` is replaced; `--check` only says whether it is up to date.
 """
@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 from statistics import mean, stdev
 
+import numpy as np
 from scipy import stats
+
+from hf_relevance.plotting import correlation_figure
 
 RESULTS = Path(__file__).parent
 README = RESULTS.parent / "README.md"
@@ -150,6 +153,19 @@ def relevance_agreement() -> str:
     return table([*header, "entropy, attention", "entropy, hidden gradient", "entropy, target"], rows)
 
 
+def draw_correlations() -> None:
+    """For each corpus how Kendall's tau of attention with the embedding gradient is distributed, all seeds together."""
+    for corpus in POSTER:
+        histograms = {}
+        for (name, loss), runs in relevance_groups().items():
+            if name == corpus:
+                counts = [run["metrics"]["agreement"]["embedding_gradient"]["kendall_tau_histogram"] for run in runs]
+                histograms[{"none": "without the loss"}.get(loss, f"{loss} target")] = np.sum(counts, 0).tolist()
+        if histograms:
+            figure = correlation_figure(histograms, f"{corpus}: attention and the embedding gradient")
+            figure.savefig(RESULTS / "pictures" / f"correlations_{corpus}.png", dpi=80)
+
+
 def symbolic_layer(name: str) -> str:
     """The layer beside two other ways to compute the same (benchmarks/symbolic_layer.py)."""
     methods = ("symbolic layer", "mixed embeddings", "one-hot sum")
@@ -163,11 +179,31 @@ def symbolic_layer(name: str) -> str:
     return table(header, rows)
 
 
+def relevance_step() -> str:
+    """A training step by four ways to the gradient (benchmarks/relevance_step.py)."""
+    rows = []
+    for row in json.loads((RESULTS / "benchmarks" / "relevance_step.json").read_text())["rows"]:
+        ratios = [f"{ratio:.3f}" for way, ratio in row["ratio"].items() if way != "cross entropy"]
+        rows.append([str(row["tokens"]), f"{row['seconds']['cross entropy'] * 1000:.1f}", *ratios])
+    ways = ["closed form", "autograd at the hidden states", "autograd at the embeddings"]
+    return table(["T", "cross entropy, ms a step", *(f"{way}, ratio" for way in ways)], rows)
+
+
+def pipeline() -> str:
+    """Questions a second by the pipeline and by other ways (benchmarks/pipeline.py)."""
+    run = json.loads((RESULTS / "benchmarks" / "pipeline.json").read_text())
+    single = run["seconds"]["single calls"]
+    rows = [[way, f"{run['questions'] / taken:.1f}", f"{single / taken:.2f}"] for way, taken in run["seconds"].items()]
+    return table(["way", "questions a second", "times single calls"], rows)
+
+
 TABLES = {
     "calculator, paper scale": calculator_paper,
     "calculator, small scale": calculator_small,
     "relevance, accuracy": relevance_accuracy,
     "relevance, agreement": relevance_agreement,
+    "relevance step": relevance_step,
+    "pipeline": pipeline,
     "symbolic layer": lambda: symbolic_layer("symbolic_layer"),
     "symbolic layer, embedding gradient": lambda: symbolic_layer("symbolic_layer_embedding_gradient"),
 }
@@ -187,3 +223,4 @@ if __name__ == "__main__":
     if "--check" in sys.argv:
         sys.exit(0 if render(text) == text else "README's tables are not those of results/: python results/tables.py")
     README.write_text(render(text))
+    draw_correlations()

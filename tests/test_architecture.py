@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FAMILIES = {"hf_calc", "hf_relevance"}
-OURS = {*FAMILIES, "dataset_scripts", "benchmarks", "tests", "train", "publish", "hub"}
+OURS = {*FAMILIES, "dataset_scripts", "benchmarks", "tests", "train", "publish", "hub", "adapters"}
 
 # Other packages that a file may import, the standard library apart.
 SHIPPED = ["torch", "transformers", "tokenizers"]  # all that a model repository may ask of its user
@@ -44,10 +44,11 @@ RULES = [
     ("hf_*/*.py", MODEL, ANY),  # trainer, attribution and whatever else reads a model
     ("dataset_scripts/*.py", "dataset_scripts* hub", ANY),
     ("benchmarks/*.py", "hf_* dataset_scripts*", ANY),
-    ("tests/*.py", "hf_* dataset_scripts* tests*", ANY),
+    ("tests/*.py", "hf_* dataset_scripts* tests* adapters", ANY),
     ("hub.py", "", ANY),
-    ("publish.py", "hub", ANY),
-    ("train.py", "hf_* dataset_scripts* publish", ANY),
+    ("adapters.py", "", ANY),
+    ("publish.py", "adapters hub", ANY),
+    ("train.py", "hf_* dataset_scripts* adapters publish", ANY),
 ]
 MAY_IMPORT_BOTH_FAMILIES = ("train.py", "tests/")
 

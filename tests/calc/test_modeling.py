@@ -20,6 +20,7 @@ from hf_calc.modeling_calculator_qa import (
     answer_log_likelihood,
     argument_cross_entropy,
     mean_over_examples,
+    token_types,
 )
 from hf_calc.processing_calculator_qa import pair_arguments
 
@@ -224,6 +225,22 @@ def test_baseline_is_bert_with_span_extraction(make_model, batch):
     hidden = model.bert(batch["input_ids"], batch["attention_mask"], batch["token_type_ids"]).last_hidden_state
     is_text = batch["segment_ids"] >= 0
     torch.testing.assert_close(output.start_logits[is_text], model.qa_outputs(hidden)[..., 0][is_text])
+
+
+def test_token_types_are_told_from_the_segments(make_model, processor):
+    narrow = CalculatorQAProcessor(processor.tokenizer, stride=4, result_tokens=512 - 100)
+    batch = narrow([*QUESTIONS, "", "Who?", ""], [*PASSAGES[:3], "pens " * 60, "anna has 7 pens.", "", ""])
+    given = batch.pop("token_type_ids")
+    assert torch.equal(token_types(batch["segment_ids"], batch["attention_mask"]), given)
+    model = make_model().eval()
+    assert torch.equal(model(**batch).start_logits, model(**batch, token_type_ids=given).start_logits)
+
+
+def test_an_input_of_another_model_is_refused(make_model, batch):
+    model = make_model().eval()
+    assert torch.equal(model(**batch, start_positions=None).loss, model(**batch).loss)
+    with pytest.raises(TypeError, match="forward got start_positions, atention_mask: give what"):
+        model(**batch, start_positions=torch.zeros(4), atention_mask=batch["attention_mask"], end_positions=None)
 
 
 @pytest.mark.parametrize("passage", ["", "anna has 7 pens.", "anna has none."])
