@@ -150,6 +150,16 @@ def relevance_agreement() -> str:
     return table([*header, "entropy, attention", "entropy, hidden gradient", "entropy, target"], rows)
 
 
+def estimators() -> str:
+    """Bias and variance of the gradient's estimators (benchmarks/estimators.py)."""
+    objectives = {"loss": "mean loss (3)", "likelihood": "likelihood (4)"}
+    rows = []
+    for row in json.loads((RESULTS / "benchmarks" / "estimators.json").read_text())["rows"]:
+        figures = [f"{row['cosine']:.3f}", f"{row['norm']:.3f}", f"{row['deviation']:.2f}"]
+        rows.append([row["label"], str(row["passes"]), objectives[row["objective"]], *figures])
+    return table(["estimator", "reader passes", "gradient of", "cosine", "norm", "standard deviation"], rows)
+
+
 def symbolic_layer(name: str) -> str:
     """The layer beside two other ways to compute the same (benchmarks/symbolic_layer.py)."""
     methods = ("symbolic layer", "mixed embeddings", "one-hot sum")
@@ -170,6 +180,7 @@ TABLES = {
     "relevance, agreement": relevance_agreement,
     "symbolic layer": lambda: symbolic_layer("symbolic_layer"),
     "symbolic layer, embedding gradient": lambda: symbolic_layer("symbolic_layer_embedding_gradient"),
+    "estimators": estimators,
 }
 
 
