@@ -6,7 +6,8 @@ the symbolic layer turns the scores into the calculator's result for one pair; t
 first pass through the second by the straight-through gradient of `SymbolicLayer`.
 
 Shapes: B rows (a long passage makes several), T tokens of question and passage, N numbers, D candidate pairs,
-L tokens of a result, S answer spans, H hidden size.
+L tokens of a result, S answer spans, H hidden size. In training, the estimators `reinforce` and `marginal` read R
+results of each row: the second pass has R * B rows, sample after sample.
 """
 
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from transformers import BertModel, BertPreTrainedModel
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_calculator_qa import CalculatorQAConfig
-from .symbolic_layer import SymbolicLayer
+from .symbolic_layer import SymbolicLayer, SymbolicLayerOutput, combine_samples, log_probabilities
 
 VOCABULARY_ADVICE = "load the processor from the same checkpoint as the model"
+MISSING_ANSWER = -20.0  # log p of an answer that only other results have; a blind guess of a span in 512 tokens: -12.5
 
 
 @dataclass
@@ -27,7 +29,8 @@ class CalculatorQAModelOutput(ModelOutput):
     """Output of `BertForCalculatorQA`.
 
     Positions run over the second pass as it is laid out in memory, T + L of them (T without a calculator): question
-    and passage with their padding, then the result. `position_ids` counts them over real tokens.
+    and passage with their padding, then the result. `position_ids` counts them over real tokens. Where the estimator
+    reads R results of each row, all but the losses, `argument_logits` and `example_ids` have R * B rows.
 
     Args:
         loss: end_loss + argument_loss, the paper's objective; `CalculatorQATrainer` weighs the second.
@@ -139,6 +142,36 @@ def argument_cross_entropy(argument_logits: torch.Tensor, labels: torch.Tensor) 
     return torch.where(num_right > 0, cross_entropy / num_right.clamp(min=1), 0.0)
 
 
+def sampled_answer_loss(
+    estimator: str,
+    log_likelihood: torch.Tensor,
+    spans: torch.Tensor,
+    result: SymbolicLayerOutput,
+    same_example: torch.Tensor,
+) -> torch.Tensor:
+    """The loss of the answer from R results of each row, see `combine_samples`.
+
+    The windows of a long passage choose independently: their probabilities multiply. `marginal` sums over the best of
+    all windows, the second best of all and so on, as many as the window with the fewest candidates (but 0) has, and
+    not over all combinations: of several windows it is an approximation.
+
+    Args:
+        estimator: `reinforce` or `marginal`.
+        log_likelihood: (R * B,) of `answer_log_likelihood`, samples apart.
+        spans: (R * B, S, 2) it was made from; a sample without any has log p = `MISSING_ANSWER` if another has some.
+        result: of the symbolic layer.
+        same_example: (B, B) whether two rows are windows of one example.
+
+    Returns:
+        (B,) of each row's example; 0 for an example that has no spans in any sample.
+    """
+    log_p = torch.where(same_example, log_probabilities(result).unsqueeze(1), 0.0).sum(-1)  # (R, B)
+    has_answer = (same_example & (spans[..., 0] >= 0).any(-1).view(-1, 1, len(same_example))).any(-1)  # (R, B)
+    is_missing = ~has_answer & has_answer.any(0)
+    losses = -log_likelihood.view(log_p.shape).masked_fill(is_missing, MISSING_ANSWER)
+    return combine_samples(estimator, losses, log_p)
+
+
 def mean_over_examples(rows: torch.Tensor, same_example: torch.Tensor) -> torch.Tensor:
     """The mean over examples of (B,) values of their rows, an example's rows averaged first."""
     share = 1 / same_example.sum(-1)
@@ -241,6 +274,8 @@ class BertForCalculatorQA(BertPreTrainedModel):
         temperature: float = 1.0,
         gumbel_noise: bool = True,
         generator: torch.Generator | None = None,
+        estimator: str = "straight_through_gumbel",
+        num_samples: int = 4,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         **kwargs,
@@ -259,7 +294,8 @@ class BertForCalculatorQA(BertPreTrainedModel):
             candidate_answer_spans: (B, D, S, 2) the same in each candidate's result.
             argument_labels: (B, D) 1.0 where the result is the answer; gives `argument_loss`.
             example_ids: (B,) the example each row belongs to; by default each row is one.
-            temperature, gumbel_noise, generator: facts of the run, see `SymbolicLayer`; they matter in training.
+            temperature, gumbel_noise, generator, estimator, num_samples: facts of the run, see `SymbolicLayer`; they
+                matter in training.
             output_attentions, output_hidden_states: of the second pass; by default as the config says.
             kwargs: none; PEFT names inputs that every other model for question answering has, and gives None.
 
@@ -279,6 +315,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
             "position_ids": (attention_mask.cumsum(-1) - 1).clamp(min=0),
         }
         argument_logits = argument_index = result_ids = None
+        num_results = 1  # R
         if self.config.use_calculator:
             first_inputs = reader_inputs
             if reader is not self.bert:
@@ -293,8 +330,14 @@ class BertForCalculatorQA(BertPreTrainedModel):
                 temperature,
                 gumbel_noise,
                 generator,
+                estimator,
+                num_samples,
             )
             argument_logits, argument_index, result_ids = result.scores, result.index, result.token_ids
+            num_results = len(argument_index) // len(input_ids)
+            if num_results > 1:
+                reader_inputs = {name: torch.cat([rows] * num_results) for name, rows in reader_inputs.items()}
+                segment_ids = torch.cat([segment_ids] * num_results)
             reader_inputs, segment_ids = self._append(reader_inputs, segment_ids, result)
             if answer_spans is not None:
                 answer_spans = self._chosen_spans(
@@ -312,8 +355,12 @@ class BertForCalculatorQA(BertPreTrainedModel):
             example_ids = torch.arange(len(input_ids), device=input_ids.device)
         if answer_spans is not None:
             same_example = example_ids.unsqueeze(1) == example_ids
-            log_likelihood = answer_log_likelihood(start_logits, end_logits, answer_spans, same_example)
-            loss = end_loss = -mean_over_examples(log_likelihood, same_example)
+            same_reading = torch.block_diag(*[same_example] * num_results)  # (R * B, R * B)
+            log_likelihood = answer_log_likelihood(start_logits, end_logits, answer_spans, same_reading)
+            losses = -log_likelihood
+            if num_results > 1:
+                losses = sampled_answer_loss(estimator, log_likelihood, answer_spans, result, same_example)
+            loss = end_loss = mean_over_examples(losses, same_example)
             if self.config.use_calculator and argument_labels is not None:
                 cross_entropy = argument_cross_entropy(argument_logits, argument_labels)
                 argument_loss = mean_over_examples(cross_entropy, same_example)
@@ -362,8 +409,8 @@ class BertForCalculatorQA(BertPreTrainedModel):
 
     @staticmethod
     def _chosen_spans(answer_spans, candidate_answer_spans, index, result_start: int) -> torch.Tensor:
-        """(B, S, 2) spans in question and passage, and those in the chosen result, which starts at `result_start`."""
-        rows = torch.arange(len(index), device=index.device)
+        """(R * B, S, 2) spans in question and passage, and those in the chosen result, starting at `result_start`."""
+        rows = torch.arange(len(index), device=index.device) % len(answer_spans)
         chosen = candidate_answer_spans[rows, index.clamp(min=0)]
         chosen = torch.where(chosen >= 0, chosen + result_start, -1)
-        return torch.cat([answer_spans, chosen], 1)
+        return torch.cat([answer_spans[rows], chosen], 1)

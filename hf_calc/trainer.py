@@ -10,7 +10,7 @@ from transformers import Trainer, TrainingArguments
 
 from .processing_calculator_qa import as_spellings
 from .span_decoding import SpanPredictions, best_spans
-from .symbolic_layer import MIN_TEMPERATURE
+from .symbolic_layer import MIN_TEMPERATURE, ONE_RESULT, SEVERAL_RESULTS, check_estimator
 
 METRICS = Path(__file__).parent / "metrics"
 LOGGED_PARTS = ("end_loss", "argument_loss")
@@ -26,9 +26,12 @@ class CalculatorQATrainingArguments(TrainingArguments):
     Args:
         argument_loss_weight: weight of `argument_loss` beside `end_loss`; the paper has 1, and 0 leaves the choice of
             the numbers to the answer's loss alone.
-        temperature: of the straight-through Gumbel-Softmax at the first step.
+        temperature: of the Gumbel-Softmax at the first step.
         final_temperature: at the last step, reached geometrically; None keeps `temperature` throughout.
         gumbel_noise: whether training adds Gumbel noise to the scores; False is plain straight-through.
+        estimator: of the gradient for the scores, see `SymbolicLayer`. `reinforce` and `marginal` run the second pass
+            `num_samples` times.
+        num_samples: noises of `gumbel_rao`, results of `reinforce` and `marginal` (at most all there are).
     """
 
     argument_loss_weight: float = field(default=1.0, metadata={"help": "Weight of argument_loss beside end_loss."})
@@ -37,6 +40,11 @@ class CalculatorQATrainingArguments(TrainingArguments):
         default=None, metadata={"help": "Temperature at the last step, reached geometrically; default: constant."}
     )
     gumbel_noise: bool = field(default=True, metadata={"help": "Add Gumbel noise to the scores in training."})
+    estimator: str = field(
+        default="straight_through_gumbel",
+        metadata={"help": f"Of the gradient for the scores: {', '.join(ONE_RESULT + SEVERAL_RESULTS)}."},
+    )
+    num_samples: int = field(default=4, metadata={"help": "Samples of gumbel_rao, reinforce and marginal."})
     remove_unused_columns: bool = field(default=False, metadata={"help": "The collator reads the text columns."})
     label_names: list[str] = field(default_factory=lambda: ["answer_spans"], metadata={"help": "Keys of the labels."})
 
@@ -48,6 +56,7 @@ class CalculatorQATrainingArguments(TrainingArguments):
             value = getattr(self, name)
             if value is not None and not MIN_TEMPERATURE <= value < float("inf"):
                 raise ValueError(f"{name} must be at least {MIN_TEMPERATURE} and finite, got {value}")
+        check_estimator(self.estimator, self.num_samples, self.gumbel_noise)
         if not 0 <= self.argument_loss_weight < float("inf"):
             raise ValueError(f"argument_loss_weight must be at least 0 and finite, got {self.argument_loss_weight}")
 
@@ -119,7 +128,8 @@ class CalculatorQATrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """end_loss + argument_loss_weight * argument_loss."""
-        outputs = model(**inputs, temperature=self.temperature, gumbel_noise=self.args.gumbel_noise)
+        facts = {name: getattr(self.args, name) for name in ("gumbel_noise", "estimator", "num_samples")}
+        outputs = model(**inputs, temperature=self.temperature, **facts)
         loss = outputs.end_loss
         if outputs.argument_loss is not None:
             loss = loss + self.args.argument_loss_weight * outputs.argument_loss

@@ -154,7 +154,7 @@ def relevance_agreement() -> str:
 
 
 def draw_correlations() -> None:
-    """For each corpus how Kendall's tau of attention with the embedding gradient is distributed, all seeds together."""
+    """For each corpus how Kendall's tau with the embedding gradient is distributed, all seeds together."""
     for corpus in POSTER:
         histograms = {}
         for (name, loss), runs in relevance_groups().items():
@@ -164,6 +164,16 @@ def draw_correlations() -> None:
         if histograms:
             figure = correlation_figure(histograms, f"{corpus}: attention and the embedding gradient")
             figure.savefig(RESULTS / "pictures" / f"correlations_{corpus}.png", dpi=80)
+
+
+def estimators() -> str:
+    """Bias and variance of the gradient's estimators (benchmarks/estimators.py)."""
+    objectives = {"loss": "mean loss (3)", "likelihood": "likelihood (4)"}
+    rows = []
+    for row in json.loads((RESULTS / "benchmarks" / "estimators.json").read_text())["rows"]:
+        figures = [f"{row['cosine']:.3f}", f"{row['norm']:.3f}", f"{row['deviation']:.2f}"]
+        rows.append([row["label"], str(row["passes"]), objectives[row["objective"]], *figures])
+    return table(["estimator", "reader passes", "gradient of", "cosine", "norm", "standard deviation"], rows)
 
 
 def symbolic_layer(name: str) -> str:
@@ -206,6 +216,7 @@ TABLES = {
     "pipeline": pipeline,
     "symbolic layer": lambda: symbolic_layer("symbolic_layer"),
     "symbolic layer, embedding gradient": lambda: symbolic_layer("symbolic_layer_embedding_gradient"),
+    "estimators": estimators,
 }
 
 

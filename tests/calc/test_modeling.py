@@ -16,6 +16,7 @@ from transformers import (
 
 from hf_calc import BertForCalculatorQA, CalculatorQAConfig, CalculatorQAProcessor
 from hf_calc.modeling_calculator_qa import (
+    MISSING_ANSWER,
     ArgumentScorer,
     answer_log_likelihood,
     argument_cross_entropy,
@@ -210,6 +211,56 @@ def test_the_loss_of_the_answer_alone_reaches_every_parameter(make_model, batch,
     model = make_model(**facts).train()
     model(**batch, generator=torch.Generator().manual_seed(0)).end_loss.backward()
     assert not [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+
+
+def one_by_one(model, batch, estimator, index):
+    """end_loss of `reinforce` or `marginal` by reading one result of one example after the other; index is (R, B)."""
+    log_p = torch.log_softmax(model(**batch).argument_logits, -1)
+    losses = []
+    for example in batch["example_ids"].unique():
+        rows = batch["example_ids"] == example
+        part = {name: values[rows] for name, values in batch.items()}
+        read, chosen_log_p, has_answer = [], [], []
+        for sample in index.clamp(min=0):
+            chosen = sample[rows].unsqueeze(-1)
+            only = torch.zeros_like(part["candidate_ids"][..., 0]).scatter(1, chosen, 1).unsqueeze(-1)
+            read.append(model(**(part | {"candidate_ids": part["candidate_ids"] * only})).end_loss)
+            chosen_log_p.append(log_p[rows].gather(1, chosen).sum())
+            spans = part["candidate_answer_spans"][torch.arange(len(chosen)), chosen.flatten()]
+            has_answer.append(bool((spans >= 0).any() or (part["answer_spans"] >= 0).any()))
+        if any(has_answer):
+            read = [loss if has else torch.tensor(-MISSING_ANSWER) for loss, has in zip(read, has_answer, strict=True)]
+        if estimator == "marginal":
+            p = torch.stack(chosen_log_p).softmax(0)
+            losses.append(-(p * torch.exp(-torch.stack(read))).sum().log())
+        else:
+            for k, loss in enumerate(read):
+                others = sum(other.detach() for j, other in enumerate(read) if j != k) / (len(read) - 1)
+                score = chosen_log_p[k] - chosen_log_p[k].detach()
+                losses.append((loss + (loss.detach() - others) * score) / len(read))
+    return sum(losses) / len(batch["example_ids"].unique())
+
+
+@pytest.mark.parametrize(("estimator", "num_samples"), [("marginal", 2), ("marginal", 100), ("reinforce", 5)])
+@pytest.mark.parametrize("long_passage", [False, True])
+def test_several_results_equal_reading_them_one_by_one(make_model, processor, estimator, num_samples, long_passage):
+    """Loss and gradients; of a long passage's windows the first and the last have three numbers, one has none."""
+    long = f"{PASSAGES[1]} {'pens ' * 99}{PASSAGES[0]}"
+    passages = [PASSAGES[0], long if long_passage else PASSAGES[1], *PASSAGES[2:]]
+    batch = CalculatorQAProcessor(processor.tokenizer, stride=4, result_tokens=512 - 100)(QUESTIONS, passages, ANSWERS)
+    model = make_model()
+    output = model.train()(
+        **batch, estimator=estimator, num_samples=num_samples, generator=torch.Generator().manual_seed(1)
+    )
+    rows, candidates = output.argument_logits.shape
+    index = output.argument_index.view(-1, rows)
+    assert len(index) == (min(num_samples, candidates) if estimator == "marginal" else num_samples)
+    expected = one_by_one(model.eval(), batch, estimator, index)
+    torch.testing.assert_close(output.end_loss, expected, rtol=1e-5, atol=1e-5)
+    parameters = [*model.parameters()]
+    actual = torch.autograd.grad(output.end_loss, parameters)
+    assert all(gradient.any() for gradient in actual)
+    torch.testing.assert_close(actual, torch.autograd.grad(expected, parameters), rtol=1e-3, atol=1e-5)
 
 
 def test_labels_need_not_be_there(make_model, processor):

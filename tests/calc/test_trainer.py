@@ -76,6 +76,18 @@ def test_two_steps_move_every_parameter(processor, tmp_path, facts):
     assert not [name for name in before if torch.equal(before[name], after[name])]
 
 
+@pytest.mark.parametrize("estimator", ["gumbel_softmax", "gumbel_rao", "reinmax", "reinforce", "marginal"])
+def test_every_estimator_trains_every_parameter(processor, tmp_path, estimator):
+    trainer = make_trainer(
+        processor, tmp_path, per_device_train_batch_size=4, estimator=estimator, num_samples=2,
+        argument_loss_weight=0.0, weight_decay=0.0, logging_steps=2,
+    )  # fmt: skip
+    before = weights(trainer)
+    trainer.train()
+    assert not [name for name, weight in weights(trainer).items() if torch.equal(before[name], weight)]
+    assert all(0 < entry["end_loss"] < 20 for entry in trainer.state.log_history if "end_loss" in entry)
+
+
 @pytest.mark.parametrize("noise", [True, False])
 def test_logged_parts_are_means_over_all_rows(processor, tmp_path, noise):
     trainer = make_trainer(
@@ -100,12 +112,13 @@ def test_logged_parts_are_means_over_all_rows(processor, tmp_path, noise):
     assert log["loss"] == pytest.approx(end_loss + 0.5 * argument_loss, abs=1e-3)
 
 
-def test_accumulating_4_batches_of_1_equals_1_batch_of_4(processor, tmp_path):
+@pytest.mark.parametrize("estimator", ["straight_through_gumbel", "marginal"])
+def test_accumulating_4_batches_of_1_equals_1_batch_of_4(processor, tmp_path, estimator):
     results = []
     for size, accumulation in ((4, 1), (1, 4)):
         trainer = make_trainer(
             processor, tmp_path, per_device_train_batch_size=size, gradient_accumulation_steps=accumulation,
-            gumbel_noise=False, logging_steps=1, optim="sgd", learning_rate=0.1,
+            gumbel_noise=False, logging_steps=1, optim="sgd", learning_rate=0.1, estimator=estimator,
         )  # fmt: skip
         trainer.train()
         logs = [[entry[key] for key in ("loss", "end_loss")] for entry in trainer.state.log_history if "loss" in entry]
@@ -203,7 +216,14 @@ def test_f1_chooses_the_best_checkpoint_only_if_one_is_wanted(tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{"temperature": 0.0}, {"final_temperature": -1.0}, {"argument_loss_weight": -0.1}, {"temperature": float("nan")}],
+    [
+        {"temperature": 0.0},
+        {"final_temperature": -1.0},
+        {"argument_loss_weight": -0.1},
+        {"temperature": float("nan")},
+        {"estimator": "vimco"},
+        {"num_samples": 1, "estimator": "reinforce"},
+    ],
 )
 def test_bad_arguments_fail_at_construction(tmp_path, options):
     with pytest.raises(ValueError, match=next(iter(options))):
