@@ -63,7 +63,7 @@ def commit_files(
     get_session().timeout = TIMEOUT
     try:
         api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True, space_sdk=sdk)
-        head = api.repo_info(repo_id, repo_type=repo_type)
+        head = api.repo_info(repo_id, repo_type=repo_type, timeout=TIMEOUT)
         published = {sibling.rfilename for sibling in head.siblings} - {".gitattributes"}
         if published:
             check_repository(api, published)

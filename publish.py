@@ -13,6 +13,7 @@ from pathlib import Path
 
 from huggingface_hub import CommitInfo, EvalResult, HfApi, ModelCard, ModelCardData, hf_hub_download
 from safetensors import SafetensorError, safe_open
+from transformers.dynamic_module_utils import get_relative_imports
 
 from adapters import BASE
 from hub import CARD, check_target, commit_files
@@ -149,6 +150,8 @@ def check_folder(folder: Path) -> list[str]:
         except json.JSONDecodeError as error:
             raise ValueError(f"{folder / name} is damaged ({error}): save the model again") from error
         needed |= {f"{target.rpartition('--')[2].partition('.')[0]}.py" for target in targets}
+    code = [folder / name for name in names if name.endswith(".py")]
+    needed |= {f"{module}.py" for path in code for module in get_relative_imports(path)}
     if missing := sorted(needed.difference(names)):
         raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}: save the model again")
     for name in names:
@@ -180,7 +183,8 @@ def push(folder: str | Path, repo_id: str, private: bool | None = None, token: s
         ConnectionError: the Hub refused or broke off; the repository is as it was.
     """
     folder = Path(folder).resolve()
-    if (folder / f"{folder.name}.py").is_file() and not (folder / CONFIG).exists():
+    script = folder / f"{folder.name}.py"
+    if script.is_file() and "(evaluate.Metric)" in script.read_text(encoding="utf-8"):
         return push_metric(folder, repo_id, private, token)
     files = {name: folder / name for name in check_folder(folder)}
     check_target(repo_id, token)

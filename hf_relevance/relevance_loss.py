@@ -151,11 +151,14 @@ def relevance_loss(
 ) -> torch.Tensor:
     """L_r = KL(sigma(g) || alpha), summed over the tokens of a text and averaged over the texts, in fp32.
 
-    The defaults are the poster's form, and **it flattens the attention**: sigma(g) is almost uniform (see
-    `relevance_target`), training towards it takes the normalized entropy of attention to .999, and two nearly uniform
-    distributions can pass for agreement. To have attention that follows the gradient choose `normalizer="l1"` with
-    the target detached: attention stays peaked (entropy .53 to .65) and agrees with the gradient at a Kendall tau of
-    .66 to .80, at about the same accuracy.
+    The defaults are the poster's form, and **it flattens the attention**: sigma(g) is almost uniform while the scores
+    are small (see `relevance_target`), and stays so in long texts. Measured with weight 1, five runs each (README):
+    the normalized entropy of attention goes to 1.00 on IMDB and 20 Newsgroups, from .79 and .94 without the loss, and
+    to .82 from .76 on the short sentences of SST; its agreement falls, with g itself and more so with measures that no
+    loss has seen. `normalizer="l1"` keeps attention peaked (.64 to .85) and agrees with g as well as attention without
+    the loss or better, but it costs 4 to 5 points of accuracy on the two corpora of longer texts, and runs differ
+    widely: while the scores are near 0 the target is as peaked as later, and means nothing yet. A smaller weight, say
+    0.1, lets the model learn first. By independent measures neither form was better than no loss.
 
     Args:
         attentions: (B, T) alpha.

@@ -153,6 +153,19 @@ def relevance_agreement() -> str:
     return table([*header, "entropy, attention", "entropy, hidden gradient", "entropy, target"], rows)
 
 
+def relevance_small() -> str:
+    """Runs on made-up reviews, adapters among them."""
+    rows = []
+    for run in load("relevance", "small"):
+        metrics = run["metrics"]
+        agreement = [metrics["agreement"][measure] for measure in MEASURES]
+        row = [f"[{run['name']}, seed {run['seed']}]({run['path']})", f"{run['trained_parameters']:,}"]
+        row += [f"{metrics['test']['accuracy']:.1f}", *(f"{one['kendall_tau']:.2f}" for one in agreement)]
+        rows.append([*row, f"{agreement[0]['attention_entropy']:.3f}", f"{run['seconds']:.0f} s"])
+    header = ["run", "trained parameters", "accuracy", *(f"tau, {name.replace('_', ' ')}" for name in MEASURES)]
+    return table([*header, "entropy, attention", "training"], rows)
+
+
 def draw_correlations() -> None:
     """For each corpus how Kendall's tau with the embedding gradient is distributed, all seeds together."""
     for corpus in POSTER:
@@ -212,6 +225,7 @@ TABLES = {
     "calculator, small scale": calculator_small,
     "relevance, accuracy": relevance_accuracy,
     "relevance, agreement": relevance_agreement,
+    "relevance, small scale": relevance_small,
     "relevance step": relevance_step,
     "pipeline": pipeline,
     "symbolic layer": lambda: symbolic_layer("symbolic_layer"),
