@@ -160,7 +160,7 @@ def train():
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory):
-    """Words and options of a run of seconds for each model, without where it goes."""
+    """Recipe and options of a run of seconds for each model, without where it goes."""
     folder = tmp_path_factory.mktemp("encoder")
     letters = "0123456789abcdefghijklmnopqrstuvwxyz"
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"+-=,.?", *letters, *(f"##{one}" for one in letters)]
@@ -170,10 +170,12 @@ def options(tmp_path_factory):
     set_seed(0)
     BertModel(BertConfig(vocab_size=len(tokens), initializer_range=0.4, **sizes)).save_pretrained(folder)
     common = {"max_steps": 2, "disable_tqdm": True}
-    calc = {"encoder": folder, "owners": 3, "digits": 2, "train_size": 8, "validation_size": 5, "bf16": False}
+    recipe = folder / "recipe.yaml"
+    recipe.write_text("family: calc\nname: demo\nreport_to: none\n")  # nothing else, which the card tells all the same
+    calc = {"encoder": folder, "owners": 3, "digits": 2, "train_size": 8, "validation_size": 5}
     reviews = {"embedding_size": 4, "hidden_size": 6, "attention_size": 4, "agreement_texts": 5}
     return {
-        CALC: ("recipes/calc/demo.yaml", calc | common),
+        CALC: (recipe, calc | common),
         REVIEWS: ("recipes/relevance/demo.yaml", reviews | common),
     }
 
@@ -284,6 +286,7 @@ def test_what_is_published_is_whole_and_says_nothing_of_this_machine(hub, train,
     for name in ("checkpoint-1/model.safetensors", "pytorch_model.bin", "optimizer.pt", "predictions.jsonl"):
         (folder / name).write_bytes(b"")
     (folder / "old.json").write_text("{}")
+    (folder / "README.md").write_text("mine")
     train("push", folder, repo)
     assert state(repo)[1] == FILES[repo] | {"old.json"}
     HfApi().upload_file(path_or_fileobj=b"mine", path_in_repo="NOTES.md", repo_id=repo)
@@ -291,6 +294,7 @@ def test_what_is_published_is_whole_and_says_nothing_of_this_machine(hub, train,
     before = contents(folder)
     train("push", folder, repo)
     assert contents(folder) == before
+    assert (folder / "README.md").read_text() == "mine"
     assert state(repo)[1] == FILES[repo] | {"NOTES.md"}
     HfApi().delete_file("NOTES.md", repo)
     files = published(hub, repo)
