@@ -1,4 +1,4 @@
-"""Configuration of `BertForCalculatorQA`: a BERT encoder and two facts about what stands on it."""
+"""Configuration of `BertForCalculatorQA`: a BERT encoder and the facts of what stands on it."""
 
 from typing import TYPE_CHECKING
 
@@ -17,17 +17,19 @@ class CalculatorQAConfig(BertConfig):
         use_calculator: False gives the paper's baseline, BERT with span extraction and nothing else.
         share_encoder: whether one encoder serves both passes, as in section 5 of the paper. With False the second
             pass has an encoder of its own, which starts from the same checkpoint.
+        num_arguments: K, how many mentions of the text the symbolic function takes; the paper's calculator takes two.
         format_version: of what was saved.
         kwargs: everything of `BertConfig`.
 
     Raises:
-        ValueError: the model was saved by a newer version than this code can read.
+        ValueError: no arguments, or the model was saved by a newer version than this code can read.
     """
 
     model_type = "calculator_qa"
 
     use_calculator: bool = True
     share_encoder: bool = True
+    num_arguments: int = 2
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self, **kwargs):
@@ -45,6 +47,8 @@ class CalculatorQAConfig(BertConfig):
         if __package__ == "hf_calc":
             kwargs.pop("custom_pipelines", None)
         super().__post_init__(**kwargs)
+        if self.num_arguments < 1:
+            raise ValueError(f"num_arguments must be at least 1, got {self.num_arguments}")
         if self.format_version > FORMAT_VERSION:
             raise ValueError(
                 f"the model has format {self.format_version} and this code reads up to {FORMAT_VERSION}: upgrade "

@@ -186,24 +186,23 @@ def linear_fp32(layer: nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
 
 
 class ArgumentScorer(nn.Module):
-    """Scores pairs of numbers by a 2-layer ReLU network over their concatenated vectors (section 4).
+    """Scores tuples of K mentions by a 2-layer ReLU network over their concatenated vectors (section 4, there K = 2).
 
-    `W [a; b] = W1 a + W2 b`, so each number is multiplied once and no (B, D, 2H) tensor of pairs is made.
+    `W [a; b] = W1 a + W2 b`, so each mention is multiplied K times and no (B, D, K H) tensor of tuples is made.
     """
 
-    def __init__(self, hidden_size: int):
+    def __init__(self, hidden_size: int, num_arguments: int = 2):
         super().__init__()
-        self.first = nn.Linear(hidden_size, hidden_size)
-        self.second = nn.Linear(hidden_size, hidden_size, bias=False)
-        self.score = nn.Linear(hidden_size, 1, bias=False)  # what all pairs share, a softmax does not see
+        self.hidden = nn.ModuleList(nn.Linear(hidden_size, hidden_size, bias=k == 0) for k in range(num_arguments))
+        self.score = nn.Linear(hidden_size, 1, bias=False)  # what all candidates share, a softmax does not see
 
-    def forward(self, numbers: torch.Tensor, arguments: torch.Tensor) -> torch.Tensor:
-        """(B, N, H) number vectors and (B, D, 2) indices of both arguments to (B, D) scores."""
-        first, second = (
-            side.gather(1, arguments[..., k, None].expand(-1, -1, side.shape[-1]))
-            for k, side in enumerate((self.first(numbers), self.second(numbers)))
-        )
-        return linear_fp32(self.score, torch.relu(first + second)).squeeze(-1)
+    def forward(self, mentions: torch.Tensor, arguments: torch.Tensor) -> torch.Tensor:
+        """(B, N, H) vectors and (B, D, K) indices of the arguments, -1 for one left out but the first, to scores."""
+        total = 0
+        for layer, index in zip(self.hidden, arguments.unbind(-1), strict=True):
+            chosen = layer(mentions).gather(1, index.clamp(min=0).unsqueeze(-1).expand(-1, -1, mentions.shape[-1]))
+            total = total + chosen * (index >= 0).unsqueeze(-1)
+        return linear_fp32(self.score, torch.relu(total)).squeeze(-1)
 
 
 class BertForCalculatorQA(BertPreTrainedModel):
@@ -221,7 +220,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
         super().__init__(config)
         self.bert = BertModel(config, add_pooling_layer=False)
         if config.use_calculator:
-            self.argument_scorer = ArgumentScorer(config.hidden_size)
+            self.argument_scorer = ArgumentScorer(config.hidden_size, config.num_arguments)
             self.symbolic_layer = SymbolicLayer(config.pad_token_id)
             if not config.share_encoder:
                 self.reader = BertModel(config, add_pooling_layer=False)
@@ -264,7 +263,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
         attention_mask: torch.Tensor,
         segment_ids: torch.Tensor,
         token_type_ids: torch.Tensor | None = None,
-        quantity_positions: torch.Tensor | None = None,
+        mention_positions: torch.Tensor | None = None,
         candidate_arguments: torch.Tensor | None = None,
         candidate_ids: torch.Tensor | None = None,
         answer_spans: torch.Tensor | None = None,
@@ -286,8 +285,8 @@ class BertForCalculatorQA(BertPreTrainedModel):
             input_ids, attention_mask: (B, T) `[CLS] Q [SEP] P [SEP]`, padded on the right.
             segment_ids: (B, T) 0 question, 1 passage, -1 special tokens and padding.
             token_type_ids: (B, T) by default told from the segments: PEFT takes them and does not hand them on.
-            quantity_positions: (B, N) first token of each number, 0 where there is none.
-            candidate_arguments: (B, D, 2) indices into the numbers.
+            mention_positions: (B, N) first token of each mention, 0 where there is none.
+            candidate_arguments: (B, D, K) indices into the mentions, -1 for one left out; the first may not be.
             candidate_ids: (B, D, L) tokens of each pair's result; a row of padding alone is no candidate.
             answer_spans: (B, S, 2) first and last position of every span of question and passage that equals the
                 answer, padded with -1; gives `end_loss`.
@@ -321,10 +320,10 @@ class BertForCalculatorQA(BertPreTrainedModel):
             if reader is not self.bert:
                 first_inputs = reader_inputs | {"inputs_embeds": self._embed(self.bert, input_ids)}
             hidden = self.bert(**first_inputs).last_hidden_state
-            numbers = hidden.gather(1, quantity_positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+            mentions = hidden.gather(1, mention_positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
             check_indices("candidate_ids", candidate_ids, self.config.vocab_size, VOCABULARY_ADVICE)
             result = self.symbolic_layer(
-                self.argument_scorer(numbers, candidate_arguments),
+                self.argument_scorer(mentions, candidate_arguments),
                 candidate_ids,
                 reader.get_input_embeddings().weight,
                 temperature,

@@ -139,7 +139,7 @@ class CalculatorQAProcessor(ProcessorMixin):
 
         Returns:
             input_ids, attention_mask, token_type_ids, segment_ids (B, T), example_ids (B,),
-            quantity_positions (B, N), candidate_arguments (B, D, 2), candidate_ids (B, D, L), and with answers
+            mention_positions (B, N), candidate_arguments (B, D, 2), candidate_ids (B, D, L), and with answers
             answer_spans (B, S, 2), candidate_answer_spans (B, D, S, 2), argument_labels (B, D).
 
         Raises:
@@ -180,7 +180,7 @@ class CalculatorQAProcessor(ProcessorMixin):
             "token_type_ids": token_type_ids,
             "segment_ids": torch.where(is_special > 0, -1, token_type_ids),
             "example_ids": torch.tensor(rows.examples),
-            "quantity_positions": positions,
+            "mention_positions": positions,
             "candidate_arguments": arguments.expand(len(is_pair), -1, -1),
             "candidate_ids": _scatter(candidate_ids, is_pair, fill=pad),
         }

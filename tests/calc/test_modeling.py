@@ -23,7 +23,6 @@ from hf_calc.modeling_calculator_qa import (
     mean_over_examples,
     token_types,
 )
-from hf_calc.processing_calculator_qa import pair_arguments
 
 LOWEST = torch.finfo(torch.float32).min
 
@@ -123,13 +122,19 @@ def test_argument_loss_is_finite_at_certainty():
     assert loss[1] > 100
 
 
-def test_scorer_equals_a_network_over_concatenated_pairs():
-    scorer = ArgumentScorer(8).double()
-    numbers, arguments = torch.randn(3, 5, 8, dtype=torch.float64), pair_arguments(5).expand(3, -1, -1)
-    weight = torch.cat([scorer.first.weight, scorer.second.weight], 1)
-    pairs = torch.stack([torch.cat([numbers[:, i], numbers[:, j]], -1) for i, j in arguments[0].tolist()], 1)
-    expected = scorer.score(torch.relu(pairs @ weight.T + scorer.first.bias)).squeeze(-1)
-    torch.testing.assert_close(scorer(numbers, arguments), expected)
+@pytest.mark.parametrize("num_arguments", [1, 2, 4])
+def test_scorer_equals_a_network_over_concatenated_arguments(num_arguments):
+    scorer, mentions = ArgumentScorer(8, num_arguments).double(), torch.randn(3, 5, 8, dtype=torch.float64)
+    arguments = torch.randint(-1, 5, (3, 7, num_arguments))
+    arguments[..., 0].clamp_(min=0)  # the first is always there
+    weight = torch.cat([layer.weight for layer in scorer.hidden], 1)
+    for row in range(3):
+        vectors = [
+            torch.cat([torch.zeros(8, dtype=torch.float64) if i < 0 else mentions[row, i] for i in chosen])
+            for chosen in arguments[row].tolist()
+        ]
+        expected = scorer.score(torch.relu(torch.stack(vectors) @ weight.T + scorer.hidden[0].bias)).squeeze(-1)
+        torch.testing.assert_close(scorer(mentions, arguments)[row], expected)
 
 
 def test_every_part_of_the_output_has_its_shape(make_model, batch):

@@ -144,7 +144,7 @@ def test_candidates_are_what_the_tokenizer_makes_of_the_calculators_string(folde
     for row, texts in enumerate(zip(questions, passages, strict=True)):
         offsets = offsets_of(processor, *texts)
         numbers = [(segment, q) for segment in (0, 1) for q in find_quantities(texts[segment])]
-        positions = batch["quantity_positions"][row].tolist()
+        positions = batch["mention_positions"][row].tolist()
         for (segment, quantity), position in zip(numbers, positions, strict=False):
             assert offsets[position][:2] == (segment, quantity.start)
         assert positions[len(numbers) :] == [0] * (len(positions) - len(numbers))
@@ -160,9 +160,9 @@ def test_candidates_are_what_the_tokenizer_makes_of_the_calculators_string(folde
 def test_number_words_are_numbers_if_asked_for(tokenizer_dir, processor):
     texts = "How many?", "Anna has twenty-one pens and 3 yards."
     with_words = CalculatorQAProcessor.from_pretrained(tokenizer_dir, number_words=True)
-    assert (processor(*texts)["quantity_positions"] > 0).sum() == 1
+    assert (processor(*texts)["mention_positions"] > 0).sum() == 1
     batch = with_words(*texts, answers="24")
-    assert (batch["quantity_positions"] > 0).sum() == 2
+    assert (batch["mention_positions"] > 0).sum() == 2
     assert batch["argument_labels"].tolist() == [[1.0]]
     assert len(real(with_words(*texts, answers="21")["answer_spans"][0])) == 1
 
@@ -254,7 +254,7 @@ def test_a_batch_equals_its_examples_alone(either, order):
             expected = torch.full_like(together[key][row], -1 if "span" in key or "segment" in key else 0)
             expected[tuple(slice(size) for size in alone[key].shape[1:])] = alone[key][0]
             assert together[key][row].equal(expected), key
-        assert alone["candidate_arguments"][0].equal(pair_arguments(alone["quantity_positions"].shape[1]))
+        assert alone["candidate_arguments"][0].equal(pair_arguments(alone["mention_positions"].shape[1]))
 
 
 def test_one_text_or_a_list_of_one(processor):
@@ -302,7 +302,7 @@ def test_windows_hold_the_numbers_and_answers_that_lie_in_them(narrow):
         # The k-th number of the passage is its tokens 3 k to 3 k + 2.
         inside = {k: asked + 3 * k - start for k in range(60) if start <= 3 * k <= start + length - 3}
         positions = [1, *inside.values()]
-        assert [p for p in batch["quantity_positions"][row].tolist() if p] == positions
+        assert [p for p in batch["mention_positions"][row].tolist() if p] == positions
         assert real(batch["answer_spans"][row]) == [(p, p + 2) for k, p in inside.items() if k == 31]
 
 
