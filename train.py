@@ -71,7 +71,7 @@ class CalculatorQAArguments:
         encoder: a BERT checkpoint or a model of this family, as a folder or Hub name; `embedded` is the small BERT of
             the `encoder` extra.
         dropout: both dropout probabilities of the encoder; by default the checkpoint's own.
-        use_calculator, share_encoder: see `CalculatorQAConfig`.
+        use_calculator, share_encoder, num_steps: see `CalculatorQAConfig`.
         lora_rank: of an adapter that is trained in place of the encoder (see adapters.py); 0 trains all of the model.
     """
 
@@ -88,6 +88,7 @@ class CalculatorQAArguments:
     dropout: float | None = field(default=None, metadata={"help": "Dropout of the encoder; default: its own."})
     use_calculator: bool = field(default=True, metadata={"help": "False: the span extraction baseline."})
     share_encoder: bool = field(default=True, metadata={"help": "One encoder for both passes."})
+    num_steps: int = field(default=1, metadata={"help": "How often the model may calculate before it answers."})
     lora_rank: int = field(default=0, metadata={"help": LORA_HELP})
 
     @property
@@ -122,9 +123,9 @@ def build_calculator_trainer(
     facts = {"use_calculator": arguments.use_calculator, "share_encoder": arguments.share_encoder}
     if arguments.dropout is not None:
         facts |= {"hidden_dropout_prob": arguments.dropout, "attention_probs_dropout_prob": arguments.dropout}
+    processor = CalculatorQAProcessor.from_pretrained(encoder, num_steps=arguments.num_steps)
     # The encoder's own configuration, whatever its type, with our facts on top.
-    config = CalculatorQAConfig(**(AutoConfig.from_pretrained(encoder).to_dict() | facts))
-    processor = CalculatorQAProcessor.from_pretrained(encoder)
+    config = CalculatorQAConfig(**(AutoConfig.from_pretrained(encoder).to_dict() | facts | processor.calculation))
     model = BertForCalculatorQA.from_pretrained(encoder, config=config)
     if arguments.lora_rank:
         model = add_adapter(model, processor, "calc", arguments.lora_rank, run.output_dir, run.should_save)

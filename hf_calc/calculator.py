@@ -146,6 +146,14 @@ class Calculator:
         Raises:
             ValueError: an operand that is no number or too long for the calculator (see `is_calculable`).
         """
+        return " , ".join(result for result in self.results(a, b) if result is not None)
+
+    def results(self, a: Decimal | int | str, b: Decimal | int | str) -> list[str | None]:
+        """The R results for one pair, None where an operation has none; raises as `__call__`.
+
+        >>> Calculator(["+", "/"]).results(3, 0)
+        ['3 = 3 + 0', None, '0 = 0 / 3']
+        """
         operands = []
         for value in (a, b):
             try:
@@ -161,9 +169,13 @@ class Calculator:
         for operation, swap in self.expressions:
             x, y = reversed(operands) if swap else operands
             value = self._evaluate(operation, x, y)
-            if value is not None:
-                results.append(f"{format_number(value)} = {format_number(x)} {operation} {format_number(y)}")
-        return " , ".join(results)
+            text = (
+                None
+                if value is None
+                else f"{format_number(value)} = {format_number(x)} {operation} {format_number(y)}"
+            )
+            results.append(text)
+        return results
 
     @staticmethod
     def _evaluate(operation: str, x: Decimal, y: Decimal) -> Decimal | None:

@@ -133,12 +133,15 @@ def explain(arguments: argparse.Namespace, pipe: CalculatorQAPipeline, example: 
 def _table(found: dict) -> str:
     """What was found, for a person."""
     best = found["answers"][0]
-    operands = [f"{o['value']} ({o['segment']} {o['start']}-{o['end']})" for o in best["operands"]]
+    operands = [
+        ", ".join(f"{o['value']} ({o['segment']} {o['start']}-{o['end']})" for o in step["operands"])
+        for step in best.get("steps", [best])
+    ]
     answers = [f"{a['answer']}  (from the {a['segment']}, score {a['score']:.3f})" for a in found["answers"]]
     rows = {
         "passage": found["passage"],
         "question": found["question"],
-        "operands": ", ".join(operands) or "none",
+        "operands": "; ".join(filter(None, operands)) or "none",
         "calculator": best["calculator"] or "no result",
         "answer": f"\n{'':<12}".join(answers),
     }

@@ -18,11 +18,15 @@ class CalculatorQAConfig(BertConfig):
         share_encoder: whether one encoder serves both passes, as in section 5 of the paper. With False the second
             pass has an encoder of its own, which starts from the same checkpoint.
         num_arguments: K, how many mentions of the text the symbolic function takes; the paper's calculator takes two.
+        num_steps: how often the model may calculate before it answers, each time also with the results so far.
+        operations, calculator_token_ids: what it needs to calculate by itself in several steps; together with
+            num_steps they come from `CalculatorQAProcessor.calculation`.
         format_version: of what was saved.
         kwargs: everything of `BertConfig`.
 
     Raises:
-        ValueError: no arguments, or the model was saved by a newer version than this code can read.
+        ValueError: no arguments, no steps, several steps without all that they need, or the model was saved by a newer
+            version than this code can read.
     """
 
     model_type = "calculator_qa"
@@ -30,6 +34,9 @@ class CalculatorQAConfig(BertConfig):
     use_calculator: bool = True
     share_encoder: bool = True
     num_arguments: int = 2
+    num_steps: int = 1
+    operations: list[str] | None = None
+    calculator_token_ids: list[int] | None = None
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self, **kwargs):
@@ -49,6 +56,19 @@ class CalculatorQAConfig(BertConfig):
         super().__post_init__(**kwargs)
         if self.num_arguments < 1:
             raise ValueError(f"num_arguments must be at least 1, got {self.num_arguments}")
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps must be at least 1, got {self.num_steps}")
+        if self.num_steps > 1 and not (self.use_calculator and self.num_arguments == 2):
+            raise ValueError(
+                f"num_steps={self.num_steps} needs use_calculator=True and num_arguments=2, the calculator's own; got "
+                f"{self.use_calculator} and {self.num_arguments}"
+            )
+        if self.num_steps > 1 and not (self.operations and self.calculator_token_ids):
+            raise ValueError(
+                f"num_steps={self.num_steps} makes the model calculate by itself, for which it lacks operations and "
+                "calculator_token_ids: give CalculatorQAConfig(..., **processor.calculation), with num_steps given to "
+                "the processor"
+            )
         if self.format_version > FORMAT_VERSION:
             raise ValueError(
                 f"the model has format {self.format_version} and this code reads up to {FORMAT_VERSION}: upgrade "

@@ -5,20 +5,34 @@ the symbolic layer turns the scores into the calculator's result for one pair; t
 `[CLS] Q [SEP] P [SEP] F(s) [SEP]` and extracts the answer from question, passage or result. The loss reaches the
 first pass through the second by the straight-through gradient of `SymbolicLayer`.
 
+With several steps, every further pass chooses again, from the numbers of the text and the results so far (see
+chains.py), and the last one answers: `[CLS] Q [SEP] P [SEP] F(s1) [SEP] F(s2) [SEP]` for two.
+
 Shapes: B rows (a long passage makes several), T tokens of question and passage, N numbers, D candidate pairs,
 L tokens of a result, S answer spans, H hidden size. In training, the estimators `reinforce` and `marginal` read R
 results of each row: the second pass has R * B rows, sample after sample.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from transformers import BertModel, BertPreTrainedModel
 from transformers.utils import ModelOutput, can_return_tuple
 
+from .calculator import TOKENS, Calculator, Numbers
+from .chains import NOTHING, answer_places, chosen_results, step_candidates, step_labels
 from .configuration_calculator_qa import CalculatorQAConfig
-from .symbolic_layer import SymbolicLayer, SymbolicLayerOutput, combine_samples, log_probabilities
+from .symbolic_layer import (
+    ONE_RESULT,
+    SEVERAL_RESULTS,
+    SymbolicLayer,
+    SymbolicLayerOutput,
+    combine_samples,
+    log_probabilities,
+)
 
 VOCABULARY_ADVICE = "load the processor from the same checkpoint as the model"
 MISSING_ANSWER = -20.0  # log p of an answer that only other results have; a blind guess of a span in 512 tokens: -12.5
@@ -28,26 +42,30 @@ MISSING_ANSWER = -20.0  # log p of an answer that only other results have; a bli
 class CalculatorQAModelOutput(ModelOutput):
     """Output of `BertForCalculatorQA`.
 
-    Positions run over the second pass as it is laid out in memory, T + L of them (T without a calculator): question
-    and passage with their padding, then the result. `position_ids` counts them over real tokens. Where the estimator
+    Positions run over the last pass as it is laid out in memory, T + L of them (T without a calculator): question and
+    passage with their padding, then the result, and of several steps that of each with its own padding, L together.
+    `position_ids` counts them over real tokens. Where the estimator
     reads R results of each row, all but the losses, `argument_logits` and `example_ids` have R * B rows.
 
     Args:
         loss: end_loss + argument_loss, the paper's objective; `CalculatorQATrainer` weighs the second.
         end_loss: -log p(answer) by span extraction, the mean over examples; one without answer spans adds 0.
         argument_loss: binary cross entropy of eq. 2 against the pairs whose result is the answer, the mean over
-            examples; one without such a pair adds 0.
+            examples; one without such a pair adds 0. Of several steps the sum, each against `step_labels`.
         start_logits: (B, T + L) fp32, the smallest number where no answer can start.
         end_logits: (B, T + L) likewise.
-        argument_logits: (B, D) fp32 scores of the candidate pairs, the smallest number where there is none.
-        argument_index: (B,) the pair given to the calculator, -1 where there is none.
+        argument_logits: (B, D) fp32 scores of the candidate pairs, the smallest number where there is none; of several
+            steps, those of the first.
+        step_argument_logits: of several steps, those of the second and so on, each with a D of its own.
+        argument_index: (B,) the pair given to the calculator, -1 where there is none. Of several steps (B, num_steps)
+            candidates as `step_arguments` counts them, 0 for doing nothing.
         result_ids: (B, L) tokens of the calculator's result, padding behind its end.
         segment_ids: (B, T + L) 0 question, 1 passage, 2 result, -1 special tokens and padding.
         position_ids: (B, T + L) place in `[CLS] Q [SEP] P [SEP] F(s) [SEP]` without padding.
         example_ids: (B,) the example that each row belongs to.
-        reader_embeds: (B, T + L, H) word embeddings read by the second pass, where saliency takes its gradients.
-        hidden_states: of the second pass, with output_hidden_states=True.
-        attentions: of the second pass, with output_attentions=True and eager attention.
+        reader_embeds: (B, T + L, H) word embeddings read by the last pass, where saliency takes its gradients.
+        hidden_states: of the last pass, with output_hidden_states=True.
+        attentions: of the last pass, with output_attentions=True and eager attention.
     """
 
     loss: torch.Tensor | None = None
@@ -56,6 +74,7 @@ class CalculatorQAModelOutput(ModelOutput):
     start_logits: torch.Tensor | None = None
     end_logits: torch.Tensor | None = None
     argument_logits: torch.Tensor | None = None
+    step_argument_logits: tuple[torch.Tensor, ...] | None = None
     argument_index: torch.Tensor | None = None
     result_ids: torch.Tensor | None = None
     segment_ids: torch.Tensor | None = None
@@ -64,6 +83,14 @@ class CalculatorQAModelOutput(ModelOutput):
     reader_embeds: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
+
+
+class _Step(NamedTuple):
+    """One of several steps: its choice; if answers are given, its candidates' labels and the spans in its result."""
+
+    result: SymbolicLayerOutput
+    labels: torch.Tensor | None
+    answer_spans: torch.Tensor | None
 
 
 def check_indices(name: str, indices: torch.Tensor, size: int, advice: str) -> None:
@@ -208,7 +235,11 @@ class ArgumentScorer(nn.Module):
 class BertForCalculatorQA(BertPreTrainedModel):
     """BERT that may compute before it answers; loads the encoder of any BERT checkpoint.
 
-    `config.use_calculator=False` leaves one pass of BERT with span extraction, the baseline of table 4.
+    `config.use_calculator=False` leaves one pass of BERT with span extraction, the baseline of table 4. With
+    `config.num_steps` above 1 one scorer chooses in all steps, and one encoder reads all results.
+
+    Raises:
+        ValueError: `config.calculator_token_ids` are not those of `calculator.TOKENS` with the model's own padding.
     """
 
     config_class = CalculatorQAConfig
@@ -225,6 +256,16 @@ class BertForCalculatorQA(BertPreTrainedModel):
             if not config.share_encoder:
                 self.reader = BertModel(config, add_pooling_layer=False)
         self.qa_outputs = nn.Linear(config.hidden_size, 2)
+        if config.num_steps > 1:
+            self.calculator = Calculator(config.operations)
+            if (
+                len(config.calculator_token_ids) != len(TOKENS)
+                or config.calculator_token_ids[0] != config.pad_token_id
+            ):
+                raise ValueError(
+                    f"calculator_token_ids must be {len(TOKENS)} ids, the first of them {config.pad_token_id} for "
+                    f"padding, got {config.calculator_token_ids}: take processor.calculation"
+                )
         self.post_init()
 
     @classmethod
@@ -269,6 +310,8 @@ class BertForCalculatorQA(BertPreTrainedModel):
         answer_spans: torch.Tensor | None = None,
         candidate_answer_spans: torch.Tensor | None = None,
         argument_labels: torch.Tensor | None = None,
+        quantity_values: torch.Tensor | None = None,
+        answer_values: torch.Tensor | None = None,
         example_ids: torch.Tensor | None = None,
         temperature: float = 1.0,
         gumbel_noise: bool = True,
@@ -292,18 +335,26 @@ class BertForCalculatorQA(BertPreTrainedModel):
                 answer, padded with -1; gives `end_loss`.
             candidate_answer_spans: (B, D, S, 2) the same in each candidate's result.
             argument_labels: (B, D) 1.0 where the result is the answer; gives `argument_loss`.
+            quantity_values, answer_values: (B, N, 2) and (B, A, 2) the numbers of the text and the spellings of the
+                answer, as the fields of `Numbers`. With several steps they stand in for all that is of candidates.
             example_ids: (B,) the example each row belongs to; by default each row is one.
             temperature, gumbel_noise, generator, estimator, num_samples: facts of the run, see `SymbolicLayer`; they
                 matter in training.
-            output_attentions, output_hidden_states: of the second pass; by default as the config says.
+            output_attentions, output_hidden_states: of the last pass; by default as the config says.
             kwargs: none; PEFT names inputs that every other model for question answering has, and gives None.
 
         Raises:
             TypeError: an input that this model does not have.
-            ValueError: token ids outside the vocabulary, or more tokens than the encoder takes (checked on CPU).
+            ValueError: token ids outside the vocabulary, or more tokens than the encoder takes (checked on CPU);
+                inputs for another number of steps, or training in several with an estimator of several results.
         """
         if unknown := [name for name, value in kwargs.items() if value is not None]:
             raise TypeError(f"forward got {', '.join(unknown)}: give what CalculatorQAProcessor makes")
+        if (quantity_values is None) != (self.config.num_steps == 1):
+            raise ValueError(
+                f"the model has num_steps={self.config.num_steps}, but the inputs are of a processor with "
+                f"{'1' if quantity_values is None else 'several'}: load both from the same checkpoint"
+            )
         if token_type_ids is None:
             token_type_ids = token_types(segment_ids, attention_mask)
         reader = self.second_encoder
@@ -313,35 +364,37 @@ class BertForCalculatorQA(BertPreTrainedModel):
             "token_type_ids": token_type_ids,
             "position_ids": (attention_mask.cumsum(-1) - 1).clamp(min=0),
         }
-        argument_logits = argument_index = result_ids = None
+        argument_logits = step_argument_logits = argument_index = result_ids = None
         num_results = 1  # R
         if self.config.use_calculator:
             first_inputs = reader_inputs
             if reader is not self.bert:
                 first_inputs = reader_inputs | {"inputs_embeds": self._embed(self.bert, input_ids)}
             hidden = self.bert(**first_inputs).last_hidden_state
-            mentions = hidden.gather(1, mention_positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
-            check_indices("candidate_ids", candidate_ids, self.config.vocab_size, VOCABULARY_ADVICE)
-            result = self.symbolic_layer(
-                self.argument_scorer(mentions, candidate_arguments),
-                candidate_ids,
-                reader.get_input_embeddings().weight,
-                temperature,
-                gumbel_noise,
-                generator,
-                estimator,
-                num_samples,
-            )
-            argument_logits, argument_index, result_ids = result.scores, result.index, result.token_ids
-            num_results = len(argument_index) // len(input_ids)
-            if num_results > 1:
-                reader_inputs = {name: torch.cat([rows] * num_results) for name, rows in reader_inputs.items()}
-                segment_ids = torch.cat([segment_ids] * num_results)
-            reader_inputs, segment_ids = self._append(reader_inputs, segment_ids, result)
-            if answer_spans is not None:
-                answer_spans = self._chosen_spans(
-                    answer_spans, candidate_answer_spans, result.index, input_ids.shape[1]
+            choice = (temperature, gumbel_noise, generator, estimator, num_samples)
+            if self.config.num_steps > 1:
+                reader_inputs, segment_ids, steps = self._take_steps(
+                    hidden, reader_inputs, segment_ids, mention_positions, quantity_values, answer_values, choice
                 )
+                argument_logits, *later = (step.result.scores for step in steps)
+                step_argument_logits = tuple(later)
+                argument_index = torch.stack([step.result.index for step in steps], -1)
+                result_ids = torch.cat([step.result.token_ids for step in steps], 1)
+                if answer_spans is not None:
+                    answer_spans = torch.cat([answer_spans, *(step.answer_spans for step in steps)], 1)
+                    argument_labels = [step.labels for step in steps]
+            else:
+                result = self._choose(hidden, mention_positions, candidate_arguments, candidate_ids, choice)
+                argument_logits, argument_index, result_ids = result.scores, result.index, result.token_ids
+                num_results = len(argument_index) // len(input_ids)
+                if num_results > 1:
+                    reader_inputs = {name: torch.cat([rows] * num_results) for name, rows in reader_inputs.items()}
+                    segment_ids = torch.cat([segment_ids] * num_results)
+                reader_inputs, segment_ids = self._append(reader_inputs, segment_ids, result)
+                if answer_spans is not None:
+                    answer_spans = self._chosen_spans(
+                        answer_spans, candidate_answer_spans, result.index, input_ids.shape[1]
+                    )
         advice = "cut the passage into shorter windows (`model_max_length` of the tokenizer)"
         check_indices("positions", reader_inputs["position_ids"], self.config.max_position_embeddings, advice)
         read = reader(**reader_inputs, output_attentions=output_attentions, output_hidden_states=output_hidden_states)
@@ -361,8 +414,12 @@ class BertForCalculatorQA(BertPreTrainedModel):
                 losses = sampled_answer_loss(estimator, log_likelihood, answer_spans, result, same_example)
             loss = end_loss = mean_over_examples(losses, same_example)
             if self.config.use_calculator and argument_labels is not None:
-                cross_entropy = argument_cross_entropy(argument_logits, argument_labels)
-                argument_loss = mean_over_examples(cross_entropy, same_example)
+                scores = (argument_logits, *(step_argument_logits or ()))
+                labels = argument_labels if step_argument_logits else [argument_labels]
+                argument_loss = sum(
+                    mean_over_examples(argument_cross_entropy(*pair), same_example)
+                    for pair in zip(scores, labels, strict=True)
+                )
                 loss = end_loss + argument_loss
         return CalculatorQAModelOutput(
             loss=loss,
@@ -371,6 +428,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
             start_logits=start_logits,
             end_logits=end_logits,
             argument_logits=argument_logits,
+            step_argument_logits=step_argument_logits,
             argument_index=argument_index,
             result_ids=result_ids,
             segment_ids=segment_ids,
@@ -385,6 +443,61 @@ class BertForCalculatorQA(BertPreTrainedModel):
         """(B, T) tokens to (B, T, H) word embeddings of an encoder."""
         check_indices("input_ids", input_ids, self.config.vocab_size, VOCABULARY_ADVICE)
         return encoder.get_input_embeddings()(input_ids)
+
+    def _choose(self, hidden: torch.Tensor, positions, arguments, candidate_ids, choice: tuple) -> SymbolicLayerOutput:
+        """One candidate of each row, by the hidden states (B, T, H) at the positions (B, M) of its numbers."""
+        mentions = hidden.gather(1, positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+        check_indices("candidate_ids", candidate_ids, self.config.vocab_size, VOCABULARY_ADVICE)
+        embedding = self.second_encoder.get_input_embeddings().weight
+        return self.symbolic_layer(self.argument_scorer(mentions, arguments), candidate_ids, embedding, *choice)
+
+    def _take_steps(
+        self, hidden, inputs, segment_ids, mention_positions, quantity_values, answer_values, choice: tuple
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor, list[_Step]]:
+        """Several steps: the inputs of the last pass with its segments, and what each step did.
+
+        A step gets its gradient from all that is read behind its result, by the later steps' scores and by the answer.
+        It gets none through the values of the results: which candidates a later step has is a fact to it.
+
+        Raises:
+            ValueError: an estimator that takes several results.
+        """
+        num_steps, estimator = self.config.num_steps, choice[3]
+        if self.training and estimator in SEVERAL_RESULTS:
+            raise ValueError(f"num_steps={num_steps} needs an estimator of {', '.join(ONE_RESULT)}; got {estimator}")
+        mantissa, decimals = quantity_values.unbind(-1)
+        known = Numbers(F.pad(mantissa, (1, 0)), F.pad(decimals, (1, 0), value=-1))  # (B, M), as in chains.py
+        answers = None if answer_values is None else Numbers(*answer_values.unbind(-1))
+        positions = F.pad(mention_positions, (1, 0))  # (B, M)
+        token_ids = torch.tensor(self.config.calculator_token_ids, device=hidden.device)
+        steps, num_known = [], 1  # nothing, and the results so far
+        for step in range(num_steps):
+            if step:
+                hidden = self.second_encoder(**inputs).last_hidden_state
+            room = self.config.max_position_embeddings - inputs["attention_mask"].sum(-1)
+            candidates = step_candidates(self.calculator, known, room)
+            arguments = candidates.arguments.expand(len(hidden), -1, -1)
+            result = self._choose(hidden, positions, arguments, token_ids[candidates.tokens], choice)
+            # The [SEP] of doing nothing made it a candidate; it is not read.
+            is_nothing = (result.index == NOTHING).unsqueeze(-1)
+            result = result._replace(token_ids=result.token_ids.masked_fill(is_nothing, self.config.pad_token_id))
+            written, labels, spans = chosen_results(candidates, result.index), None, None
+            start = segment_ids.shape[1]
+            if answers is not None:
+                left = num_steps - step
+                labels = step_labels(self.calculator, known, num_known - 1, candidates, answers, left)
+                spans = answer_places(written, answers)
+                spans = torch.where(spans < 0, -1, spans + start)
+            steps.append(_Step(result, labels, spans))
+            inputs, segment_ids = self._append(inputs, segment_ids, result)
+            first = written.spans[..., 0, 0]  # (B, R)
+            insert = torch.where(first < 0, 0, first + start), *written.values.select((..., 0))
+            positions, *known = (
+                torch.cat([old[:, :num_known], new, old[:, num_known:]], 1)
+                for old, new in zip((positions, *known), insert, strict=True)
+            )
+            known, num_known = Numbers(*known), num_known + first.shape[1]
+        return inputs, segment_ids, steps
 
     def _append(self, inputs: dict[str, torch.Tensor], segment_ids: torch.Tensor, result) -> tuple[dict, torch.Tensor]:
         """The second pass's inputs: the result behind the padding, its positions counted on from the last real token.

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch.utils.data import Dataset
 from transformers import Pipeline
 
@@ -18,6 +19,11 @@ from .span_decoding import SpanPredictions, best_spans
 TASK = "calculator-question-answering"
 LOOKAHEAD = 50  # batches that are sorted together, as many as in the Trainer's grouping by length
 WINDOW_CHARACTERS = 2000  # about what fills a window of 512 tokens
+
+# What `best_spans` reads of an output, with what fills it up: after several steps, batches have rows of other lengths.
+LOWEST = torch.finfo(torch.float32).min
+READ = {"start_logits": LOWEST, "end_logits": LOWEST, "segment_ids": -1, "position_ids": 0}
+READ |= {"example_ids": 0, "argument_index": 0}
 
 NO_ANSWER = {"score": 0.0, "answer": "", "segment": "passage", "start": 0, "end": 0, "operands": [], "calculator": ""}
 
@@ -28,7 +34,7 @@ class CalculatorQAPipeline(Pipeline):
     An answer is a dict, as of `CalculatorQAProcessor.post_process_question_answering`: `score`, `answer` (the text),
     `segment` (`question`, `passage`, which is the context, or `calculator`), `start` and `end` (its characters in the
     user's own text, or in the calculator's string), `operands` (the two numbers, each with `value`, `segment`, `start`
-    and `end`, or none) and `calculator` (its string).
+    and `end`, or none) and `calculator` (its string). A model of several steps adds `steps`.
 
     From which length on a context is read in windows, and by how much they overlap, are facts of the processor:
     `processor=AutoProcessor.from_pretrained(..., model_max_length=256, stride=32)`.
@@ -124,15 +130,18 @@ class CalculatorQAPipeline(Pipeline):
         inputs, outputs = batch["inputs"], []
         for start in range(0, len(inputs["input_ids"]), batch_size):
             output = self.model(**{name: rows[start : start + batch_size] for name, rows in inputs.items()})
-            # What attribution needs is large and of no use here.
-            outputs.append({name: rows for name, rows in output.items() if name != "reader_embeds"})
-        whole = type(output)(**{name: torch.cat([part[name] for part in outputs]) for name in outputs[0]})
+            outputs.append({name: output[name] for name in READ if name in output})
+        whole = {name: _join([part[name] for part in outputs], READ[name]) for name in outputs[0]}
+        whole = type(output)(**whole)
         return {"texts": batch["texts"], "spans": tuple(best_spans(whole, top_k))}
 
     def postprocess(self, batch: dict, top_k: int = 1) -> list[dict] | list[list[dict]]:
         """The answers of a batch."""
         found = self.processor.decode_spans(SpanPredictions(*batch["spans"]), *batch["texts"])
-        return found if top_k > 1 else [answers[0] if answers else dict(NO_ANSWER, operands=[]) for answers in found]
+        if top_k > 1:
+            return found
+        steps = {"steps": []} if self.processor.num_steps > 1 else {}
+        return [answers[0] if answers else dict(NO_ANSWER, operands=[], **steps) for answers in found]
 
     def save_pretrained(self, save_directory, **kwargs) -> None:
         """Saves model and processor, all that `pipeline` needs; both copy their code into the folder."""
@@ -152,6 +161,14 @@ def _rows(columns: dict) -> dict | list[dict]:
     count = max(lengths.values())
     texts = [columns[name] if name in lengths else [columns[name]] * count for name in names]
     return [dict(zip(names, row, strict=True)) for row in zip(*texts, strict=True)]
+
+
+def _join(parts: list[torch.Tensor], fill: float) -> torch.Tensor:
+    """Batches of rows as one, the shorter rows filled up at their end."""
+    if parts[0].dim() == 1:
+        return torch.cat(parts)
+    width = max(part.shape[1] for part in parts)
+    return torch.cat([F.pad(part, (0, width - part.shape[1]), value=fill) for part in parts])
 
 
 def _is_list(value: Any) -> bool:

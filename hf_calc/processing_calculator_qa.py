@@ -19,6 +19,7 @@ from transformers.tokenization_utils_base import LARGE_INTEGER
 from transformers.utils import logging
 
 from .calculator import TOKENS, Calculator, Numbers, format_number, pack_left
+from .chains import STEP_MARK, describe_steps
 from .quantities import find_quantities
 from .span_decoding import SpanPredictions, best_spans
 
@@ -86,12 +87,14 @@ class CalculatorQAProcessor(ProcessorMixin):
         number_words: whether number words are numbers too, see `find_quantities`.
         stride: tokens by which the windows of a long passage overlap.
         result_tokens: room kept in a full window for the calculator's result, by default 32 for each number that it
-            computes, enough for 7 digits. A pair whose result does not fit behind its window is no candidate, and the
-            log says so.
+            computes, enough for 7 digits; for each of several steps as much. A pair whose result does not fit behind
+            its window is no candidate, and with a single step the log says so.
+        num_steps: how often the model may calculate, see `CalculatorQAConfig`. With several steps it makes the
+            candidates itself, from the numbers' values.
 
     Raises:
         TypeError: no BERT tokenizer.
-        ValueError: unknown operations, or no room left for text.
+        ValueError: unknown operations, no steps, or no room left for text.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class CalculatorQAProcessor(ProcessorMixin):
         number_words: bool = False,
         stride: int = 64,
         result_tokens: int | None = None,
+        num_steps: int = 1,
         **kwargs,
     ):
         tokenizer = split_digits(tokenizer)
@@ -111,18 +115,30 @@ class CalculatorQAProcessor(ProcessorMixin):
         self.operations = list(operations)
         self.number_words = number_words
         self.stride = stride
+        if num_steps < 1:
+            raise ValueError(f"num_steps must be at least 1, got {num_steps}")
+        self.num_steps = num_steps
         if result_tokens is None:
             result_tokens = 32 * len(self.calculator.expressions)
         self.result_tokens = result_tokens
         self._result_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(TOKENS)))
         # A window is [CLS] Q [SEP] P [SEP]; each holds enough of the passage to get ahead by at least its overlap.
-        self._window_tokens = tokenizer.model_max_length - result_tokens
+        self._window_tokens = tokenizer.model_max_length - num_steps * result_tokens
         self._question_tokens = self._window_tokens - 3 - max(1, 2 * stride)
         if stride < 0 or result_tokens < 0 or self._question_tokens < 1:
             raise ValueError(
                 f"stride {stride} and result_tokens {result_tokens} leave no room for a question: they take "
-                f"2 * stride + result_tokens + 3 of {tokenizer.model_max_length} tokens; neither may be negative"
+                f"2 * stride + {num_steps} * result_tokens + 3 of {tokenizer.model_max_length} tokens; neither may be "
+                "negative"
             )
+
+    @property
+    def calculation(self) -> dict:
+        """What the model must know: `CalculatorQAConfig(..., **processor.calculation)`."""
+        if self.num_steps == 1:
+            return {"num_steps": 1}
+        ids = self._result_ids.tolist()
+        return {"num_steps": self.num_steps, "operations": self.operations, "calculator_token_ids": ids}
 
     def __call__(
         self,
@@ -140,7 +156,9 @@ class CalculatorQAProcessor(ProcessorMixin):
         Returns:
             input_ids, attention_mask, token_type_ids, segment_ids (B, T), example_ids (B,),
             mention_positions (B, N), candidate_arguments (B, D, 2), candidate_ids (B, D, L), and with answers
-            answer_spans (B, S, 2), candidate_answer_spans (B, D, S, 2), argument_labels (B, D).
+            answer_spans (B, S, 2), candidate_answer_spans (B, D, S, 2), argument_labels (B, D). With several steps,
+            in place of all that is of candidates, the values of the N numbers, quantity_values (B, N, 2), and of the
+            A spellings of the answer, answer_values (B, A, 2), as the fields of `Numbers`.
 
         Raises:
             ValueError: lists of different lengths, or a question that leaves no room for a passage.
@@ -158,6 +176,20 @@ class CalculatorQAProcessor(ProcessorMixin):
         positions = torch.zeros(is_number.shape, dtype=torch.long)
         positions[is_number] = torch.tensor([m.first_token for row in rows.mentions for m in row], dtype=torch.long)
 
+        batch = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "segment_ids": torch.where(is_special > 0, -1, token_type_ids),
+            "example_ids": torch.tensor(rows.examples),
+            "mention_positions": positions,
+        }
+        answers = [answers] if isinstance(answers, str) else answers
+        if self.num_steps > 1:
+            batch["quantity_values"] = _padded_values([[m.value for m in row] for row in rows.mentions], width)
+            labels = {} if answers is None else self._labels(questions, passages, answers, rows)
+            return BatchEncoding(batch | labels)
+
         arguments = pair_arguments(width)  # (D, 2)
         is_pair = is_number[:, arguments[:, 1]]  # (B, D), decided by the later number
         # All P pairs of the batch at once, by the places of their numbers in one list.
@@ -174,18 +206,11 @@ class CalculatorQAProcessor(ProcessorMixin):
         pad = self.tokenizer.pad_token_id
         candidate_ids = torch.where(fits.unsqueeze(-1), self._result_ids[results.tokens], pad)
 
-        batch = {
-            "input_ids": input_ids,
-            "attention_mask": attention_mask,
-            "token_type_ids": token_type_ids,
-            "segment_ids": torch.where(is_special > 0, -1, token_type_ids),
-            "example_ids": torch.tensor(rows.examples),
-            "mention_positions": positions,
+        batch |= {
             "candidate_arguments": arguments.expand(len(is_pair), -1, -1),
             "candidate_ids": _scatter(candidate_ids, is_pair, fill=pad),
         }
         if answers is not None:
-            answers = [answers] if isinstance(answers, str) else answers
             batch |= self._labels(questions, passages, answers, rows, results, is_pair, fits)
         return BatchEncoding(batch)
 
@@ -235,7 +260,9 @@ class CalculatorQAProcessor(ProcessorMixin):
                     mentions[-1].append(_Mention(quantity.value, segment, quantity.start, quantity.end, *tokens))
         return _Rows(encoding, examples, mentions)
 
-    def _labels(self, questions, passages, answers, rows: _Rows, results, is_pair, fits) -> dict[str, torch.Tensor]:
+    def _labels(
+        self, questions, passages, answers, rows: _Rows, results=None, is_pair=None, fits=None
+    ) -> dict[str, torch.Tensor]:
         """The places of the answers: a number wherever its value stands, other text as whole words."""
         answers = as_spellings(answers)
         if len(answers) != len(questions):
@@ -253,6 +280,12 @@ class CalculatorQAProcessor(ProcessorMixin):
             spans.append(sorted(found))
         most = max(1, *(len(found) for found in spans))
         answer_spans = torch.tensor([found + [(-1, -1)] * (most - len(found)) for found in spans])
+        if results is None:
+            spellings = [values[example] for example in rows.examples]
+            return {
+                "answer_spans": answer_spans,
+                "answer_values": _padded_values(spellings, max(1, *map(len, spellings))),
+            }
 
         pair_example = torch.tensor(rows.examples)[is_pair.nonzero()[:, 0]]  # (P,)
         is_answer = torch.zeros_like(results.spans[..., 0], dtype=torch.bool)  # (P, R, 3)
@@ -291,8 +324,9 @@ class CalculatorQAProcessor(ProcessorMixin):
         Returns:
             Per example its answers, the best first, each a dict: `score` (p(start) p(end)), `answer` (text), `segment`
             (`question`, `passage` or `calculator`), `start` and `end` (its characters in that text), `operands` (two
-            dicts with `value`, `segment`, `start`, `end`, or none) and `calculator` (the result that was read). A
-            text without any token has no answer.
+            dicts with `value`, `segment`, `start`, `end`, or none) and `calculator` (the result that was read). With
+            several steps, `steps` has a dict with `operands` and `calculator` for each (see `describe_steps`), and the
+            answer itself the operands of the first and what all of them wrote. A text without any token has no answer.
 
         Raises:
             ValueError: outputs of other texts.
@@ -321,18 +355,21 @@ class CalculatorQAProcessor(ProcessorMixin):
         ]
 
     def _decode(
-        self, rows: _Rows, row: int, start: int, end: int, argument_index: int, texts: tuple[str, str]
+        self, rows: _Rows, row: int, start: int, end: int, argument_index: int | list[int], texts: tuple[str, str]
     ) -> dict:
         """One answer from its tokens; the result's characters come from tokenizing the calculator's string."""
-        operands, calculator = [], ""
-        if argument_index >= 0:
-            pairs = pair_arguments(len(rows.mentions[row]))
-            mentions = [rows.mentions[row][k] for k in pairs[argument_index].tolist()]
-            operands = [
-                {"value": format_number(m.value), "segment": SEGMENTS[m.segment], "start": m.start, "end": m.end}
-                for m in mentions
-            ]
-            calculator = self.calculator(*(m.value for m in mentions))
+        mentions = [
+            {"value": format_number(m.value), "segment": SEGMENTS[m.segment], "start": m.start, "end": m.end}
+            for m in rows.mentions[row]
+        ]
+        if self.num_steps > 1:
+            steps = describe_steps(self.calculator, mentions, argument_index)
+            chosen = {"operands": steps[0]["operands"], "steps": steps}
+            calculator = STEP_MARK.join(step["calculator"] for step in steps if step["calculator"])
+        else:
+            index = pair_arguments(len(mentions))[argument_index].tolist() if argument_index >= 0 else []
+            chosen = {"operands": [mentions[k] for k in index]}
+            calculator = self.calculator(*(operand["value"] for operand in chosen["operands"])) if index else ""
         length = sum(rows.encoding["attention_mask"][row])
         if start < length:
             segment, encoding = rows.encoding["token_type_ids"][row][start], rows.encoding[row]
@@ -346,7 +383,7 @@ class CalculatorQAProcessor(ProcessorMixin):
             "segment": SEGMENTS[segment],
             "start": first,
             "end": last,
-            "operands": operands,
+            **chosen,
             "calculator": calculator,
         }
 
@@ -377,6 +414,12 @@ def _scatter(values: torch.Tensor, mask: torch.Tensor, fill: int) -> torch.Tenso
     if values.numel():
         scattered[mask] = values
     return scattered
+
+
+def _padded_values(rows: list[list[Decimal | None]], width: int) -> torch.Tensor:
+    """Numbers of each row as (B, width, 2), the fields of `Numbers`; what equals no number behind them."""
+    values = [value for row in rows for value in (*row, *[None] * (width - len(row)))]
+    return torch.stack(Numbers.from_decimals(values), -1).view(len(rows), width, 2)
 
 
 def _token_span(encoding: BatchEncoding, row: int, segment: int, start: int, end: int) -> tuple[int, int] | None:

@@ -12,7 +12,8 @@ class SpanPredictions(NamedTuple):
         log_probability: log p(start) + log p(end); -inf where an example has fewer than K spans.
         window: which of the example's windows the span lies in, from 0.
         start, end: first and last token of the span in `[CLS] Q [SEP] P [SEP] F(s) [SEP]`, without padding.
-        argument_index: the pair of numbers that the calculator was given in this window, -1 for none.
+        argument_index: the pair of numbers that the calculator was given in this window, -1 for none; of several
+            steps (E, K, num_steps), as in `CalculatorQAModelOutput`.
     """
 
     log_probability: torch.Tensor

@@ -61,12 +61,45 @@ class CalculatorQATrainingArguments(TrainingArguments):
             raise ValueError(f"argument_loss_weight must be at least 0 and finite, got {self.argument_loss_weight}")
 
 
+def chain_accuracy(
+    chosen: list[list[list[str]]], accepted: list[list[list[list[str]]]], num_steps: int
+) -> dict[str, float]:
+    """How often the first steps, and the whole chain, are those of an accepted chain, in percent.
+
+    A step is its two operands by value, in either order; steps that did nothing do not count. A row is right at step n
+    if what it has calculated until then is as much of an accepted chain: doing nothing is right where the chain is at
+    its end, and not before.
+
+    Args:
+        chosen: for each row its steps.
+        accepted: for each row its accepted chains; one without any is not counted.
+
+    Returns:
+        `argument_accuracy_step1` and so on, and `argument_accuracy` of the whole chain.
+    """
+
+    def share(right) -> float:
+        counted = [(steps, chains) for steps, chains in zip(chosen, accepted, strict=True) if chains]
+        hits = sum(any(right(steps, chain) for chain in chains) for steps, chains in counted)
+        return 100 * hits / max(len(counted), 1)
+
+    def calculated(steps) -> list[list[str]]:
+        return [sorted(step) for step in steps if step]
+
+    names = {
+        f"argument_accuracy_step{n}": share(lambda steps, chain, n=n: calculated(steps[:n]) == calculated(chain[:n]))
+        for n in range(1, num_steps + 1)
+    }
+    return names | {"argument_accuracy": share(lambda steps, chain: calculated(steps) == calculated(chain))}
+
+
 class CalculatorQATrainer(Trainer):
     """Trains `BertForCalculatorQA` and evaluates it by DROP F1 and argument accuracy.
 
     `processing_class` is a `CalculatorQAProcessor`, the datasets have the columns `question`, `passage` and `answer`
     (a text, or several spellings of it) and may have `quantities` and `gold_arguments` (see
-    dataset_scripts/calculator_qa), from which argument accuracy is measured.
+    dataset_scripts/calculator_qa), from which argument accuracy is measured. For a model of several steps that is
+    `gold_chains`: for each row the accepted chains, lists of steps, lists of two operands as texts.
     """
 
     def __init__(self, *args, **kwargs):
@@ -92,6 +125,16 @@ class CalculatorQATrainer(Trainer):
                 f"but the model knows {config.vocab_size} and {config.max_position_embeddings}: load both from the "
                 "same checkpoint, or lower model_max_length"
             )
+        if self.processing_class.num_steps != config.num_steps:
+            raise ValueError(
+                f"the processor has num_steps={self.processing_class.num_steps} and the model {config.num_steps}: "
+                "give CalculatorQAConfig(..., **processor.calculation)"
+            )
+        if config.num_steps > 1 and self.args.estimator in SEVERAL_RESULTS:
+            raise ValueError(
+                f"num_steps={config.num_steps} needs an estimator of {', '.join(ONE_RESULT)}; got "
+                f"{self.args.estimator}"
+            )
 
     def _check_rows(self, name: str, rows) -> None:
         """Fails before the first step where a row would end a run in the middle."""
@@ -111,8 +154,12 @@ class CalculatorQATrainer(Trainer):
         """Fails before the first step where training could learn nothing."""
         size = min(sample, len(self.train_dataset))
         batch = self.data_collator([self.train_dataset[row] for row in range(size)])
-        places = ["answer_spans", *(["candidate_answer_spans"] if self.model.config.use_calculator else [])]
-        if not any((batch[spans] >= 0).any() for spans in places):
+        places = [batch["answer_spans"]]
+        if self.model.config.num_steps > 1:
+            places.append(batch["answer_values"][..., 1])  # any number may be a result
+        elif self.model.config.use_calculator:
+            places.append(batch["candidate_answer_spans"])
+        if not any((spans >= 0).any() for spans in places):
             raise ValueError(
                 f"none of the first {size} training rows has its answer in question, passage or a calculator's "
                 "result: check the column `answer` and the processor's operations"
@@ -163,7 +210,7 @@ class CalculatorQATrainer(Trainer):
     def evaluation_loop(
         self, dataloader, description, prediction_loss_only=None, ignore_keys=None, metric_key_prefix="eval"
     ):
-        """Adds `f1`, `exact_match`, `signed_exact_match` and `argument_accuracy` where the dataset has the answers."""
+        """Adds `f1`, `exact_match`, `signed_exact_match` and argument accuracies where the dataset has the answers."""
         output = super().evaluation_loop(dataloader, description, False, ignore_keys, metric_key_prefix)
         rows = dataloader.dataset
         if "answer" in rows.column_names:
@@ -175,11 +222,16 @@ class CalculatorQATrainer(Trainer):
         """The best answer of each row (see `CalculatorQAProcessor.decode_spans`) from what `predict` returned."""
         spans = SpanPredictions(*(torch.as_tensor(field) for field in predictions))
         answers = self.processing_class.decode_spans(spans, rows["question"], rows["passage"])
-        return [found[0] if found else {"answer": "", "operands": []} for found in answers]
+        return [found[0] if found else {"answer": "", "operands": [], "steps": []} for found in answers]
 
     def _metrics(self, answers: list[dict], rows) -> dict[str, float]:
         predicted = [found["answer"] for found in answers]
         metrics = self._drop_f1.compute(predictions=predicted, references=as_spellings(rows["answer"]))
+        if self.model.config.num_steps > 1:
+            if "gold_chains" not in rows.column_names:
+                return metrics
+            chosen = [[[o["value"] for o in step["operands"]] for step in found["steps"]] for found in answers]
+            return metrics | chain_accuracy(chosen, rows["gold_chains"], self.model.config.num_steps)
         if not self.model.config.use_calculator or "gold_arguments" not in rows.column_names:
             return metrics
         gold = zip(rows["quantities"], rows["gold_arguments"], strict=True)
