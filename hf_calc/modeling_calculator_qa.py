@@ -457,7 +457,8 @@ class BertForCalculatorQA(BertPreTrainedModel):
         """Several steps: the inputs of the last pass with its segments, and what each step did.
 
         A step gets its gradient from all that is read behind its result, by the later steps' scores and by the answer.
-        It gets none through the values of the results: which candidates a later step has is a fact to it.
+        It gets none through the values of the results, which decide what the candidates of a later step are and say,
+        and none from the answer where it did nothing, since nothing of it is read.
 
         Raises:
             ValueError: an estimator that takes several results.
