@@ -7,18 +7,25 @@ for the larger of two people's amounts (`max`, answered by a number) or for its 
 A and B are the two people asked for. With a transfer, A gives to or receives from a third person C, so A's amount has
 to be calculated and B's can be read off. Without one, nothing tells A from B.
 
-What is unusual is how little a shortcut earns. A row belongs to a cell: does A win, does A give or receive, which of
-the two does the question name first, which does the passage name first, which question is it? A block of `BLOCK_ROWS`
-rows has equally many in each cell, so none of these tells anything about another, exactly. Names, items and the places
-of the owners are uniform. Numbers are drawn uniformly, and again until the cell's conditions hold, so they are uniform
-given these: A wins or loses as the cell says, without a tie, and nobody gives more than he owns. Numbers that meet
-them exist in every cell and with any number of digits.
+Calculations of several steps, which the paper does not have:
+    `two_transfers`: the second gift changes A's amount, too, by a second step, or B's, which is calculated apart.
+    `together`: how many more A has than B and C together, in two steps. A has more: the answer is at least 1.
+    `together_transfer`: a gift changes the amount of A, B or C, in three steps.
+Each gift has a partner of its own, who is not asked for.
+
+What is unusual is how little a shortcut earns. A row belongs to a cell: does A win, does A give or receive, whose
+amount does each gift change, which of the two does the question name first, in which order does the passage name those
+asked for, which question is it? All cells have equally many rows, the rest of a division apart, so none of these tells
+anything about another. Names, items and the places of the owners are uniform. Numbers are drawn uniformly, and again
+until the cell's conditions hold, so they are uniform given these: A wins or loses as the cell says, without a tie, and
+nobody gives more than he owns by then. Numbers that meet them exist in every cell and with any number of digits.
 
 In the `flip` configs, which the paper does not have, A has more than B before giving and less before receiving:
     A gives t:    a > b, and half of the rows have a - t > b (no flip), half a - t < b (flip);
     A receives t: a < b, and half of the rows have a + t > b (flip), half a + t < b (no flip).
 So A's role alone says who has more at first, and given the role A wins half of the time: a solver that ignores the
-transfer is right in exactly 50% of the argmax rows. In the other transfer configs it is right in 76% of them.
+transfer is right in exactly 50% of the argmax rows. In the other configs of one transfer it is right in 76% of them.
+With two transfers a solver that ignores one of them is right in 76%, too, and one that ignores both in 71%.
 
 Rows follow from the parameters and the seed alone. A block has its own generator, so any number of processes makes the
 same rows. Whoever changes what is made raises `VERSION`, by which the cache tells new from old.
@@ -31,6 +38,7 @@ same rows. Whoever changes what is made raises `VERSION`, by which the cache tel
 """
 
 import argparse
+import itertools
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -40,18 +48,20 @@ import numpy as np
 import pyarrow as pa
 
 # By name, because datasets replaces `np` in a builder's file by a copy without the parts that numpy imports lazily.
-from numpy.random import Generator, default_rng
+from numpy.random import default_rng
 from numpy.strings import str_len
 
+from dataset_scripts.calculator_qa.amounts import compared_numbers, gold_chains, uniform_numbers
 from dataset_scripts.export import errors_in_a_line, export, parse
 
 VERSION = datasets.Version("1.0.0")
 SPLITS = ("train", "validation")
-BLOCK_ROWS = 512  # a multiple of 32, the largest number of cells
+BLOCK_ROWS = 512
 TABLE_BLOCKS = 16  # in a table, which becomes a row group of a Parquet file: 5 MB, read by one request
 QUESTIONS = {
     "max": "What is the maximum number of {} owned either by {} or {}?",
     "argmax": "Who has more {}: {} or {}?",
+    "together": "How many more {} does {} have than {} and {} together?",
 }
 FEATURES = datasets.Features(
     {
@@ -60,12 +70,17 @@ FEATURES = datasets.Features(
         "quantities": [
             {"value": datasets.Value("int64"), "start": datasets.Value("int32"), "end": datasets.Value("int32")}
         ],
-        # Two quantities: A's and the transferred one, or without a transfer those of A and B in reading order.
+        # Two quantities: A's and the transferred one, or without a transfer those of A and B in reading order. With
+        # several steps those of a right first one: what the first gift changes and its number, in `together` B and C.
         "gold_arguments": [datasets.Value("int32")],
         "has_transfer": datasets.Value("bool"),
-        "target": datasets.Value("int64"),  # the larger amount, whatever the question
+        "target": datasets.Value("int64"),  # the larger amount, whatever the question, and in `together` the answer
     }
 )
+# Where there are several steps, also all chains of them that are right, as `amounts` says, with the values as strings.
+# They end in the amounts that the gifts change, also if the larger one is B's, which can be read off; in `together` in
+# the answer.
+CHAIN_FEATURES = datasets.Features({**FEATURES, "gold_chains": [[[datasets.Value("string")]]]})
 
 # Each is one piece of bert-base-uncased's vocabulary, which the oranges of figure 2 are not.
 NAMES = tuple(
@@ -98,10 +113,15 @@ Yoshikawa, Heinzerling and Inui, "End-to-End 学習可能な記号処理層の�
 - `*_plain`: amounts only. `*_transfer`: one of the two people asked for gave or received some.
 - `*_transfer_flip`: the transfer changes who has more in half of the rows, so ignoring it scores 50 on `argmax`.
 - `*_generalization`: with a transfer; fewer digits for training than for validation, which asks `argmax` alone.
+- `*_two_transfers`: two gifts change the amount of one of the two people, or those of both.
+- `together`, `together_transfer`: how many more one has than two others together, with a transfer of one of the three.
 
 `quantities` are the numbers of the passage in reading order, the transferred one last, with their spans of characters.
 `gold_arguments` are the two to calculate with, as indices: the amount that the transfer changes and the transferred
-number, or without a transfer the two amounts asked for. `target` is the larger amount in the end.
+number, or without a transfer the two amounts asked for. `target` is the larger amount in the end. For calculations of
+several steps they are a right first one (in `together` the two that are added), `target` is in `together` the answer,
+and `gold_chains` has every right chain of steps with a calculator that adds and subtracts: lists of two values each,
+which may be results of former steps. They lead to what the transfers change, or in `together` to the answer.
 
 The winner, the role in the transfer, and the order of the names in question and passage are balanced against each
 other; names, items and places are uniform. Nobody gives more than he owns, and there are no ties.
@@ -116,9 +136,9 @@ class CalculatorQABuilderConfig(datasets.BuilderConfig):
     """What to make. The defaults are the paper's sizes.
 
     Args:
-        question_types: the questions, "max", "argmax" or both, equally often.
-        transfer: whether A gives or receives something.
-        flip: whether the transfer changes who has more in exactly half of the rows.
+        question_types: the questions, "max", "argmax" or both, equally often, or "together".
+        transfers: how many times somebody who is asked for gives or receives something.
+        flip: whether the one transfer changes who has more in exactly half of the rows.
         generalization: table 4: train on numbers of 1 to `digits` - 1 digits and validate on argmax with `digits`.
         owners: people in a passage.
         digits: digits of every number in a passage.
@@ -129,7 +149,7 @@ class CalculatorQABuilderConfig(datasets.BuilderConfig):
 
     version: datasets.Version = VERSION
     question_types: tuple[str, ...] = ("max",)
-    transfer: bool = False
+    transfers: int = 0
     flip: bool = False
     generalization: bool = False
     owners: int = 10
@@ -140,6 +160,20 @@ class CalculatorQABuilderConfig(datasets.BuilderConfig):
     items: tuple[str, ...] = ITEMS
     names: tuple[str, ...] = NAMES
 
+    @property
+    def together(self) -> bool:
+        return "together" in self.question_types
+
+    @property
+    def asked(self) -> int:
+        """How many people the question asks for."""
+        return 3 if self.together else 2
+
+    @property
+    def features(self) -> datasets.Features:
+        """Columns: those of one step, and where there are more the chains of steps."""
+        return CHAIN_FEATURES if self.together or self.transfers > 1 else FEATURES
+
     def validate(self) -> None:
         """Check every parameter.
 
@@ -147,7 +181,7 @@ class CalculatorQABuilderConfig(datasets.BuilderConfig):
             TypeError: if a parameter has the wrong type.
             ValueError: if no rows can be made with its value.
         """
-        for field in ("transfer", "flip", "generalization"):
+        for field in ("flip", "generalization"):
             if not isinstance(getattr(self, field), bool):
                 raise TypeError(f"{field} must be True or False, got {getattr(self, field)!r}.")
         for field in ("question_types", "items", "names"):
@@ -158,10 +192,14 @@ class CalculatorQABuilderConfig(datasets.BuilderConfig):
                 raise ValueError(f"{field} must be one or more distinct words of letters alone, got {words!r}.")
         if unknown := set(self.question_types) - set(QUESTIONS):
             raise ValueError(f"question_types must be among {sorted(QUESTIONS)}, got {sorted(unknown)}.")
-        if self.flip and not self.transfer:
-            raise ValueError("flip=True needs transfer=True: without a transfer nothing changes who has more.")
+        if self.together and (len(self.question_types) > 1 or self.flip or self.generalization):
+            raise ValueError("question_types with together has no other one, and neither flip nor generalization.")
+        if self.transfers not in range(2 if self.together else 3):
+            raise ValueError(f"transfers must be 0, 1 or, without together, 2, got {self.transfers!r}.")
+        if self.flip and self.transfers != 1:
+            raise ValueError(f"flip=True needs transfers=1, the one that changes who has more, got {self.transfers}.")
         bounds = {
-            "owners": (2 + self.transfer, len(self.names), "A, B, with a transfer C, and a name for each"),
+            "owners": (self.asked + self.transfers, len(self.names), "those asked for, a partner a transfer, named"),
             "digits": (1 + self.generalization, 15, "generalization trains with fewer; more are not exact as floats"),
             "train_size": (1, math.inf, "a split has rows"),
             "validation_size": (1, math.inf, "a split has rows"),
@@ -175,52 +213,24 @@ class CalculatorQABuilderConfig(datasets.BuilderConfig):
                 raise ValueError(f"{field} must be from {low} to {high} here ({reason}), got {value}.")
 
 
-def _numbers(rng: Generator, shape: tuple[int, ...], lengths: tuple[int, int]) -> np.ndarray:
-    """int64 by the two-stage sampling of footnote 9: d ~ U{lengths[0], lengths[1]}, v ~ U[10^(d-1), 10^d - 1]."""
-    digits = rng.integers(lengths[0], lengths[1] + 1, size=shape)
-    return rng.integers(10 ** (digits - 1), 10**digits)
-
-
-def _compared_numbers(
-    rng: Generator, lengths: tuple[int, int], transfer: bool, flip: bool, a_wins: np.ndarray, a_gives: np.ndarray
-) -> np.ndarray:
-    """Numbers that a cell puts conditions on, drawn again until these hold.
-
-    From (rows,) bool `a_wins` and `a_gives` to (rows, 5) int64: the amounts of A, B and C at first, the transferred
-    number, and the larger of A's and B's amounts in the end.
-    """
-    numbers = np.empty((len(a_wins), 5), dtype=np.int64)
-    pending = np.arange(len(a_wins))
-    while pending.size:
-        a, b, c, moved = _numbers(rng, (4, pending.size), lengths)
-        wins, gives = a_wins[pending], a_gives[pending]
-        a_final = np.where(gives, a - moved, a + moved) if transfer else a
-        fits = np.where(wins, a_final > b, a_final < b)
-        if transfer:
-            fits &= np.where(gives, a, c) >= moved
-        if flip:
-            fits &= np.where(gives, a > b, a < b)
-        numbers[pending[fits]] = np.column_stack([a, b, c, moved, np.maximum(a_final, b)])[fits]
-        pending = pending[~fits]
-    return numbers
-
-
 def _passages(
-    subjects: np.ndarray, verbs: list[str], quantities: np.ndarray, items: np.ndarray, endings: list[str]
+    names: np.ndarray, givers: np.ndarray, receivers: np.ndarray, quantities: np.ndarray, items: np.ndarray
 ) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Texts of clauses such as "Anna has 12 grapes", and where their numbers start and end.
 
-    From (rows, clauses) names and int64 numbers, a verb for each clause, an item (rows,) and an ending for each row to
-    texts and (rows, clauses) int32 starts and ends.
+    From names of owners (rows, owners), givers and receivers (rows, transfers), (rows, clauses) int64 numbers and an
+    item (rows,) to texts and (rows, clauses) int32 starts and ends.
     """
-    passages = [
-        ", ".join([f"{name} {verb} {value} {item}" for name, verb, value in zip(names, verbs, values, strict=True)])
-        for names, values, item in zip(subjects.tolist(), quantities.tolist(), items.tolist(), strict=True)
-    ]
-    passages = [passage + ending for passage, ending in zip(passages, endings, strict=True)]
-    before = str_len(subjects) + [len(f" {verb} ") for verb in verbs]
+    owners, transfers = names.shape[1], givers.shape[1]
+    text = ", ".join(["%s has %d %s"] * owners + ["%s gave %d %s to %s"] * transfers) + "."
+    subjects = np.column_stack([names, givers])
+    words = [[subject, number, items] for subject, number in zip(subjects.T, quantities.T, strict=True)]
+    words[owners:] = [[*gave, to] for gave, to in zip(words[owners:], receivers.T, strict=True)]
+    passages = [text % row for row in zip(*[word.tolist() for clause in words for word in clause], strict=True)]
+    before = str_len(subjects) + ([len(" has ")] * owners + [len(" gave ")] * transfers)
     width = str_len(quantities.astype(str))
     clause = before + width + len(" ") + str_len(items)[:, None] + len(", ")
+    clause[:, owners:] += len(" to ") + str_len(receivers)
     start = clause.cumsum(axis=1) - clause + before
     return passages, start.astype(np.int32), (start + width).astype(np.int32)
 
@@ -234,7 +244,7 @@ def make_table(config: CalculatorQABuilderConfig, split: str, block: int) -> pa.
         block: rows `block * BLOCK_ROWS` and following, `BLOCK_ROWS` of them or what is left of the split.
 
     Returns:
-        Table with the columns of `FEATURES`.
+        Table with the columns of `config.features`.
     """
     first_row = block * BLOCK_ROWS
     rows = np.arange(min(BLOCK_ROWS, getattr(config, f"{split}_size") - first_row))
@@ -245,47 +255,52 @@ def make_table(config: CalculatorQABuilderConfig, split: str, block: int) -> pa.
     elif config.generalization:
         question_types = ("argmax",)
 
+    asked, transfers, together = config.asked, config.transfers, config.together
+    # Whose amount each transfer changes: the first one's is by definition A's, except in `together`.
+    who = [who for who in itertools.product(range(asked), repeat=transfers) if together or not any(who[:1])]
+    orders = np.array(list(itertools.permutations(range(asked)))[::-1])
     # The first axis varies fastest, so rows too few for all cells are still balanced in the winner, then in the role.
-    cells = (2, 1 + config.transfer, 2, 2, len(question_types))
-    cell = rng.permutation(rows % math.prod(cells))
-    a_wins, a_gives, a_asked_first, a_read_first, type_id = np.unravel_index(cell, cells, order="F")
+    two = 1 if together else 2  # in `together` A wins and is named first
+    cells = (two, 2**transfers, len(who), two, len(orders), len(question_types))
+    cell = rng.permutation((first_row + rows) % math.prod(cells))
+    a_wins, roles, who_id, a_asked_first, order, type_id = np.unravel_index(cell, cells, order="F")
+    gives, changed = roles[:, None] >> np.arange(transfers) & 1, np.array(who, dtype=np.int64)[who_id]
 
     places = rng.permuted(np.tile(np.arange(config.owners), (len(rows), 1)), axis=1)
-    read = np.sort(places[:, :2]).T  # (2, rows), the places of A and B in reading order
-    a, b = np.where(a_read_first, read, read[::-1])
-    people = rng.permuted(np.tile(np.arange(len(config.names)), (len(rows), 1)), axis=1)
-    names = np.array(config.names)[people[:, : config.owners]]
+    each = rows[:, None]
+    people = np.sort(places[:, :asked])[each, orders[order]]  # (rows, asked), the places of A, B and in `together` C
+    partners = places[:, asked : asked + transfers]
+    shuffled = rng.permuted(np.tile(np.arange(len(config.names)), (len(rows), 1)), axis=1)
+    names = np.array(config.names)[shuffled[:, : config.owners]]
     items = np.array(config.items)[rng.integers(len(config.items), size=len(rows))]
-    quantities = _numbers(rng, names.shape, lengths)
-    compared = _compared_numbers(rng, lengths, config.transfer, config.flip, a_wins == 1, a_gives == 1)
-    quantities[rows, a], quantities[rows, b], target = compared[:, 0], compared[:, 1], compared[:, 4]
-    subjects, verbs, endings, gold_arguments = names, ["has"] * config.owners, ["."] * len(rows), read
-    if config.transfer:
-        c = places[:, 2]
-        giver, receiver = names[rows, np.where(a_gives, (a, c), (c, a))]
-        quantities[rows, c] = compared[:, 2]
-        quantities = np.column_stack([quantities, compared[:, 3]])
-        subjects, verbs = np.column_stack([names, giver]), [*verbs, "gave"]
-        endings = [f" to {name}." for name in receiver.tolist()]
-        gold_arguments = a, np.full_like(a, config.owners)
+    quantities = uniform_numbers(rng, names.shape, lengths)
+    wins = None if together else a_wins == 1
+    amounts, moved, target = compared_numbers(rng, lengths, config.flip, wins, gives == 1, changed)
+    quantities[each, np.column_stack([people, partners])] = amounts
+    quantities = np.column_stack([quantities, moved])
+    giver, receiver = np.where(gives, (people[each, changed], partners), (partners, people[each, changed]))
+    gold_arguments = np.sort(people[:, -2:])
+    if transfers:
+        gold_arguments = np.column_stack([people[rows, changed[:, 0]], np.full(len(rows), config.owners)])
 
-    passages, start, end = _passages(subjects, verbs, quantities, items, endings)
+    passages, start, end = _passages(names, names[each, giver], names[each, receiver], quantities, items)
     spans = pa.StructArray.from_arrays([quantities.ravel(), start.ravel(), end.ravel()], ["value", "start", "end"])
     types = np.array(question_types)[type_id]
-    asked = names[rows, np.where(a_asked_first, (a, b), (b, a))]
-    winners = names[rows, np.where(a_wins, a, b)]
+    named = names[each, people if together else np.where(a_asked_first[:, None], people, people[:, ::-1])]
     columns = {
         "id": [f"{config.name}-{split}-{first_row + row}" for row in rows],
         "passage": passages,
-        "question": [QUESTIONS[kind].format(*words) for kind, *words in zip(types, items, *asked, strict=True)],
-        "answer": np.where(types == "max", target.astype(str), winners),
+        "question": [QUESTIONS[kind].format(*words) for kind, *words in zip(types, items, *named.T, strict=True)],
+        "answer": np.where(types == "argmax", names[rows, np.where(a_wins, *people.T[:2])], target.astype(str)),
         "question_type": types,
         "quantities": pa.ListArray.from_arrays(np.append(rows, len(rows)) * quantities.shape[1], spans),
-        "gold_arguments": list(np.column_stack(gold_arguments)),
-        "has_transfer": np.full(len(rows), config.transfer),
+        "gold_arguments": list(gold_arguments),
+        "has_transfer": np.full(len(rows), transfers > 0),
         "target": target,
     }
-    return pa.table(columns, schema=FEATURES.arrow_schema)
+    if "gold_chains" in config.features:
+        columns["gold_chains"] = gold_chains(amounts[:, :asked], moved, gives, changed, together)
+    return pa.table(columns, schema=config.features.arrow_schema)
 
 
 class CalculatorQA(datasets.ArrowBasedBuilder):
@@ -297,12 +312,15 @@ class CalculatorQA(datasets.ArrowBasedBuilder):
 
     BUILDER_CONFIG_CLASS = CalculatorQABuilderConfig
     BUILDER_CONFIGS: ClassVar[list[CalculatorQABuilderConfig]] = [
-        CalculatorQABuilderConfig(name=f"{name}_{variant}", question_types=tuple(name.split("_")), **settings)
+        CalculatorQABuilderConfig(name=f"{name}{variant}", question_types=tuple(name.split("_")), **settings)
         for variant, names, settings in (
-            ("plain", ("argmax", "max", "max_argmax"), {}),
-            ("transfer", ("argmax", "max", "max_argmax"), {"transfer": True}),
-            ("transfer_flip", ("argmax", "max", "max_argmax"), {"transfer": True, "flip": True}),
-            ("generalization", ("argmax", "max_argmax"), {"transfer": True, "generalization": True}),
+            ("_plain", ("argmax", "max", "max_argmax"), {}),
+            ("_transfer", ("argmax", "max", "max_argmax"), {"transfers": 1}),
+            ("_transfer_flip", ("argmax", "max", "max_argmax"), {"transfers": 1, "flip": True}),
+            ("_generalization", ("argmax", "max_argmax"), {"transfers": 1, "generalization": True}),
+            ("_two_transfers", ("argmax", "max", "max_argmax"), {"transfers": 2}),
+            ("", ("together",), {}),
+            ("_transfer", ("together",), {"transfers": 1}),
         )
         for name in names
     ]
@@ -311,7 +329,7 @@ class CalculatorQA(datasets.ArrowBasedBuilder):
 
     def _info(self) -> datasets.DatasetInfo:
         self.config.validate()  # not in the config's constructor, because datasets sets keyword arguments after it
-        return datasets.DatasetInfo(features=FEATURES, license="apache-2.0")
+        return datasets.DatasetInfo(features=self.config.features, license="apache-2.0")
 
     def _split_generators(self, dl_manager) -> list[datasets.SplitGenerator]:
         blocks = {split: math.ceil(getattr(self.config, f"{split}_size") / BLOCK_ROWS) for split in SPLITS}

@@ -27,6 +27,11 @@ def argument_accuracy():
     return evaluate.load(str(METRICS / "argument_accuracy"))
 
 
+@pytest.fixture
+def chain_accuracy():
+    return evaluate.load(str(METRICS / "chain_accuracy"))
+
+
 # Prediction, one annotation, exact match and F1 as the official evaluator gives them.
 OFFICIAL = [
     # Case, articles, punctuation, spaces
@@ -198,6 +203,65 @@ def test_argument_accuracy_rejects_what_is_no_pair(argument_accuracy, row):
         argument_accuracy.add_batch(predictions=[[0, 3], row], references=[[0, 3], [0, 3]])
 
 
+# All right chains of 816 - 224 - 100, and those of 5 + 1 beside 7 - 2.
+IN_TURN = [[["816", "224"], ["592", "100"]], [["816", "100"], ["716", "224"]], [["224", "100"], ["816", "324"]]]
+APART = [[["5", "1"], ["7", "2"]], [["7", "2"], ["5", "1"]]]
+
+
+@pytest.mark.parametrize(
+    ("prediction", "right", "accuracy", "steps"),
+    [
+        ([["816", "224"], ["592", "100"]], IN_TURN, 100, [100, 100]),
+        ([["100", "224"], ["324", "816"]], IN_TURN, 100, [100, 100]),
+        ([["816", "224"], [], None, ["592", "100"], []], IN_TURN, 100, [100, 100]),
+        ([["816", "224"], ["716", "224"]], IN_TURN, 0, [100, 0]),  # either step is right, but in another chain
+        ([["592", "100"], ["816", "224"]], IN_TURN, 0, [0, 0]),
+        ([["816", "224"]], IN_TURN, 0, [100, 0]),
+        ([["816", "224"], ["592", "100"], ["492", "1"]], IN_TURN, 0, [100, 100]),
+        ([["2", "7"], ["5", "1"]], APART, 100, [100, 100]),
+        ([["5", "1"], ["5", "1"]], APART, 0, [100, 0]),
+        (None, APART, 0, [0, 0]),
+        ([[]], [[]], 100, []),
+        ([["5", "1"]], [[]], 0, []),
+        ([["5", "1"]], [[["5", "1"]], [["6", "0"], ["5", "1"]]], 100, [100, 0]),
+        (np.array([[5, 1], [7, 2]]), np.array(APART), 100, [100, 100]),
+    ],
+)
+def test_chain_accuracy_of_a_question(chain_accuracy, prediction, right, accuracy, steps):
+    scores = chain_accuracy.compute(predictions=[prediction], references=[right])
+    expected = {f"step_{step}_accuracy": score for step, score in enumerate(steps, 1)}
+    assert scores == {"chain_accuracy": accuracy, **expected, "counted": 1}
+
+
+def test_chain_accuracy_counts_a_question_where_it_has_a_chain_of_so_many_steps(chain_accuracy):
+    predictions = [[["5", "1"]], [["5", "1"], ["2", "7"]], [["1", "5"]], [["5", "1"]], None]
+    references = [[], APART, APART, [[["5", "1"]]], [[["5", "1"]]]]
+    scores = chain_accuracy.compute(predictions=predictions, references=references)
+    expected = {"chain_accuracy": 50, "step_1_accuracy": 75, "step_2_accuracy": 50, "counted": 4}
+    assert scores == expected
+    for prediction, right in zip(predictions, references, strict=True):
+        chain_accuracy.add(prediction=prediction, reference=right)
+    assert chain_accuracy.compute() == expected
+    for predictions, references in (([], []), ([[["5", "1"]]], [[]])):
+        scores = chain_accuracy.compute(predictions=predictions, references=references)
+        assert scores == {"chain_accuracy": 0, "counted": 0}
+
+
+def test_argument_accuracy_is_the_chain_accuracy_of_one_step(argument_accuracy, chain_accuracy):
+    draw = np.random.default_rng(0).integers(0, 3, (2, 200, 2)).astype(str).tolist()
+    pairs = argument_accuracy.compute(predictions=draw[0], references=draw[1])
+    chains = chain_accuracy.compute(predictions=[[p] for p in draw[0]], references=[[[p]] for p in draw[1]])
+    assert 0 < pairs["argument_accuracy"] == chains["chain_accuracy"] == chains["step_1_accuracy"] < 100
+
+
+@pytest.mark.parametrize("step", ["72", ["72"], ["1", "2", "3"], [["1", "2"], ["3", "4"]]])
+def test_chain_accuracy_rejects_what_is_no_step(chain_accuracy, step):
+    with pytest.raises(ValueError, match="needed a list of two numbers"):
+        chain_accuracy.add_batch(predictions=[[["1", "2"], step]], references=[[[["1", "2"]]]])
+    with pytest.raises(ValueError, match="needed a list of two numbers"):
+        chain_accuracy.add_batch(predictions=[[["1", "2"]]], references=[[[["1", "2"], step]]])
+
+
 def test_all_ways_into_evaluate_give_the_same(drop_f1, argument_accuracy):
     # Pairs of values are answers of two spans too. The first row is empty on purpose: evaluate looks at it alone.
     predictions = [[], ["72", "23"], ["7.5", "-2"], ["1", "2"]]
@@ -221,7 +285,7 @@ def test_all_ways_into_evaluate_give_the_same(drop_f1, argument_accuracy):
     assert drop_f1.compute().items() <= expected.items()
 
 
-@pytest.mark.parametrize("name", ["drop_f1", "argument_accuracy"])
+@pytest.mark.parametrize("name", ["drop_f1", "argument_accuracy", "chain_accuracy"])
 def test_cards_have_the_fields_of_evaluate_and_their_examples_run(name, monkeypatch):
     monkeypatch.chdir(ROOT)
     card = (METRICS / name / "README.md").read_text(encoding="utf-8")

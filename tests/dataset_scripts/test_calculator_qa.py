@@ -1,7 +1,9 @@
 """CalculatorQA against an oracle that reads nothing but the text, against counting and against enumeration."""
 
+import hashlib
 import importlib.util
 import itertools
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -13,10 +15,19 @@ from datasets import load_dataset
 from huggingface_hub import DatasetCard
 from scipy.stats import chisquare
 
-from dataset_scripts.calculator_qa.calculator_qa import FEATURES, ITEMS, NAMES, CalculatorQA, main
+from dataset_scripts.calculator_qa.calculator_qa import (
+    CHAIN_FEATURES,
+    FEATURES,
+    ITEMS,
+    NAMES,
+    QUESTIONS,
+    CalculatorQA,
+    main,
+    make_table,
+)
 
 CONFIGS = [config.name for config in CalculatorQA.BUILDER_CONFIGS]
-SMALL = {"owners": 4, "digits": 3, "train_size": 1024, "validation_size": 64}
+SMALL = {"owners": 4, "digits": 3, "train_size": 1024, "validation_size": 128}
 
 
 @pytest.fixture(scope="module")
@@ -33,34 +44,38 @@ def prepare(tmp_path_factory):
 
 def understand(row):
     """What the passage and the question say, by regular expressions and simulation."""
-    passage = re.fullmatch(r"\w+ has \d+ (\w+)(, \w+ has \d+ \1)*(, \w+ gave \d+ \1 to \w+)?[.]", row["passage"])
-    argmax = re.fullmatch(rf"Who has more {passage[1]}: (\w+) or (\w+)[?]", row["question"])
-    maximum = rf"What is the maximum number of {passage[1]} owned either by (\w+) or (\w+)[?]"
-    asked = (argmax or re.fullmatch(maximum, row["question"])).groups()
+    passage = re.fullmatch(r"\w+ has \d+ (\w+)(, \w+ has \d+ \1)*(, \w+ gave \d+ \1 to \w+)*[.]", row["passage"])
+    questions = {
+        "max": rf"What is the maximum number of {passage[1]} owned either by (\w+) or (\w+)[?]",
+        "argmax": rf"Who has more {passage[1]}: (\w+) or (\w+)[?]",
+        "together": rf"How many more {passage[1]} does (\w+) have than (\w+) and (\w+) together[?]",
+    }
+    matches = {kind: re.fullmatch(question, row["question"]) for kind, question in questions.items()}
+    ((question_type, asked),) = ((kind, match.groups()) for kind, match in matches.items() if match)
     mentions = re.findall(r"(\w+) has (\d+)", row["passage"])
     at_first = {name: int(amount) for name, amount in mentions}
     assert len(at_first) == len(mentions), "a name stands for one owner"
-    in_the_end, a, c, a_gives, moved = dict(at_first), None, None, None, None
-    if passage[3]:
-        giver, moved, receiver = re.search(r"(\w+) gave (\d+) \w+ to (\w+)", passage[3]).groups()
-        moved = int(moved)
-        assert at_first[giver] >= moved, "nobody gives more than he owns"
-        in_the_end[giver] -= moved
-        in_the_end[receiver] += moved
-        (a,), (c,) = {giver, receiver} & {*asked}, {giver, receiver} - {*asked}  # one of the two asked for took part
-        a_gives = giver == a
-    winner, loser = sorted(asked, key=in_the_end.get, reverse=True)
+    in_the_end, gifts = dict(at_first), []
+    for giver, moved, receiver in re.findall(r"(\w+) gave (\d+) \w+ to (\w+)", row["passage"]):
+        assert in_the_end[giver] >= int(moved), "nobody gives more than he owns"
+        in_the_end[giver] -= int(moved)
+        in_the_end[receiver] += int(moved)
+        (one,), (partner,) = {giver, receiver} & {*asked}, {giver, receiver} - {*asked}  # one of those asked for
+        gifts.append(SimpleNamespace(one=one, partner=partner, gives=giver == one, moved=int(moved)))
+    assert len({gift.partner for gift in gifts}) == len(gifts)
+    winner, loser = asked[:2] if question_type == "together" else sorted(asked, key=in_the_end.get, reverse=True)
     assert in_the_end[winner] > in_the_end[loser], "no ties"
     return SimpleNamespace(
-        question_type="argmax" if argmax else "max",
+        question_type=question_type,
         asked=asked,
         place=list(at_first).index,
         at_first=at_first,
         in_the_end=in_the_end,
-        moved=moved,
-        a=a,
-        a_gives=a_gives,
-        c=c,
+        gifts=gifts,
+        moved=gifts[0].moved if gifts else None,
+        a=gifts[0].one if gifts else None,
+        a_gives=gifts[0].gives if gifts else None,
+        c=gifts[0].partner if gifts else None,
         winner=winner,
         loser=loser,
     )
@@ -69,19 +84,23 @@ def understand(row):
 @pytest.mark.parametrize("config_name", CONFIGS)
 def test_every_column_follows_from_the_text(prepare, config_name):
     for split, dataset in prepare(config_name, **SMALL).items():
-        assert dataset.features == FEATURES
+        steps = "two" in config_name or "together" in config_name
+        assert dataset.features == (CHAIN_FEATURES if steps else FEATURES)
         assert len(set(dataset["id"])) == len(dataset) == SMALL[f"{split}_size"]
         for row in dataset:
             text = understand(row)
             assert len(text.at_first) == SMALL["owners"]
-            assert row["has_transfer"] == (text.a is not None) == ("plain" not in config_name)
+            assert len(text.gifts) == ("transfer" in config_name or "general" in config_name) + ("two" in config_name)
+            assert row["has_transfer"] == bool(text.gifts)
             assert row["question_type"] == text.question_type
-            assert row["target"] == text.in_the_end[text.winner]
+            amounts = [text.in_the_end[name] for name in text.asked]
+            together = text.question_type == "together"
+            assert row["target"] == (amounts[0] - sum(amounts[1:]) if together else max(amounts)) > 0
             assert row["answer"] == (text.winner if text.question_type == "argmax" else str(row["target"]))
             numbers = [(int(match[0]), *match.span()) for match in re.finditer(r"\d+", row["passage"])]
             assert [(q["value"], q["start"], q["end"]) for q in row["quantities"]] == numbers
-            plain = sorted(map(text.place, text.asked))
-            assert row["gold_arguments"] == ([text.place(text.a), len(numbers) - 1] if text.a else plain)
+            plain = sorted(map(text.place, text.asked[-2:]))
+            assert row["gold_arguments"] == ([text.place(text.a), len(text.at_first)] if text.a else plain)
 
 
 @pytest.mark.parametrize("config_name", CONFIGS)
@@ -90,26 +109,33 @@ def test_numbers_have_the_digits_and_questions_the_types_of_the_config(prepare, 
         digits = {quantity["end"] - quantity["start"] for row in dataset["quantities"] for quantity in row}
         generalization = config_name.endswith("generalization")
         assert digits == ({1, 2} if generalization and split == "train" else {3})
-        types = (
-            {"argmax"} if generalization and split == "validation" else {"argmax", "max"} & {*config_name.split("_")}
-        )
+        types = {"argmax"} if generalization and split == "validation" else {*QUESTIONS} & {*config_name.split("_")}
         assert Counter(dataset["question_type"]) == dict.fromkeys(types, len(dataset) // len(types))
 
 
 @pytest.mark.parametrize("config_name", CONFIGS)
-def test_winner_role_orders_and_type_are_balanced_against_each_other_exactly(prepare, config_name):
+def test_winner_roles_orders_and_type_are_balanced_against_each_other_exactly(prepare, config_name):
     for dataset in prepare(config_name, **SMALL).values():
         cells = Counter()
         for text in map(understand, dataset):
-            named_first, read_first = text.winner == text.asked[0], text.place(text.winner) < text.place(text.loser)
-            cells[text.question_type, text.winner == text.a, text.a_gives, named_first, read_first] += 1
-        # Without a transfer there is neither A nor a role.
-        expected = len(set(dataset["question_type"])) * (4 if "plain" in config_name else 16)
-        assert len(cells) == expected
-        assert set(cells.values()) == {len(dataset) // expected}
+            # Without a transfer there is neither A nor a role, and of three who are asked for the first one wins.
+            roles = [(gift.gives, text.asked.index(gift.one)) for gift in text.gifts]
+            if text.question_type != "together":
+                roles = text.winner == text.a, [(gift.gives, gift.one == text.a) for gift in text.gifts]
+            order = text.winner == text.asked[0], *np.argsort([text.place(name) for name in text.asked])
+            cells[text.question_type, str(roles), order] += 1
+        expected = len(set(dataset["question_type"]))
+        if "together" in config_name:
+            expected *= 6 * (6 if "transfer" in config_name else 1)
+        else:
+            expected *= 4 * {"plain": 1, "transfers": 16}.get(config_name.split("_")[-1], 4)
+        assert len(cells) == min(expected, len(dataset))
+        assert set(cells.values()) <= {len(dataset) // expected, -(-len(dataset) // expected)}
 
 
-@pytest.mark.parametrize("config_name", ["max_argmax_plain", "max_argmax_transfer", "max_argmax_transfer_flip"])
+@pytest.mark.parametrize(
+    "config_name", [f"max_argmax_{variant}" for variant in ("plain", "transfer", "transfer_flip", "two_transfers")]
+)
 def test_names_and_places_do_not_give_the_winner_away(prepare, config_name):
     wins, chances = Counter(), Counter()
     for text in map(understand, prepare(config_name, owners=6, train_size=4096)["train"]):
@@ -214,9 +240,22 @@ def test_sizes_need_not_fill_a_block_or_the_cells(prepare):
     assert {(text.winner == text.a, text.a_gives) for text in texts} == {*itertools.product([False, True], repeat=2)}
 
 
+def test_rows_are_those_of_the_version():
+    digests = {}
+    for config in CalculatorQA.BUILDER_CONFIGS:
+        rows = make_table(config, "validation", 3).to_pylist()
+        digest = digests.setdefault(len(config.features), hashlib.sha256())
+        digest.update(json.dumps(rows).encode())
+    # Who has changed the rows, be it by another release of numpy, raises VERSION and then these.
+    assert {columns: digest.hexdigest()[:16] for columns, digest in digests.items()} == {
+        9: "b6b8c2d38c783e66",
+        10: "10b97b815fdc39ac",
+    }
+
+
 def test_cache_tells_parameters_and_versions_apart(tmp_path):
     changes = [{field: 5} for field in ("owners", "digits", "train_size", "validation_size", "seed")]
-    changes += [{"question_types": ("argmax",)}, {"flip": True}, {"generalization": True}, {"transfer": False}]
+    changes += [{"question_types": ("argmax",)}, {"flip": True}, {"generalization": True}, {"transfers": 0}]
     changes += [{}, {"items": ITEMS[:5]}, {"names": NAMES[:50]}]
     folders = {CalculatorQA(config_name="max_transfer", cache_dir=tmp_path, **change).cache_dir for change in changes}
     assert len(folders) == len(changes)
@@ -264,8 +303,16 @@ def test_export_reads_back_the_same(prepare, tmp_path):
         ({"items": ["2 pens"]}, ValueError, "items must be one or more distinct words"),
         ({"names": [*NAMES, "ANNA"]}, ValueError, "names must be one or more distinct words"),
         ({"question_types": ("min",)}, ValueError, "question_types must be among"),
-        ({"transfer": "yes"}, TypeError, "transfer must be True or False"),
-        ({"config_name": "max_plain", "flip": True}, ValueError, "flip=True needs transfer=True"),
+        ({"flip": "yes"}, TypeError, "flip must be True or False"),
+        ({"transfers": "yes"}, ValueError, "transfers must be 0, 1 or, without together, 2, got 'yes'"),
+        ({"transfers": 3}, ValueError, "transfers must be 0, 1 or"),
+        ({"config_name": "together", "transfers": 2}, ValueError, "transfers must be 0, 1 or"),
+        ({"config_name": "together", "question_types": ("max", "together")}, ValueError, "together has no other one"),
+        ({"config_name": "together_transfer", "flip": True}, ValueError, "neither flip nor generalization"),
+        ({"config_name": "together_transfer", "owners": 3}, ValueError, "owners must be from 4 to"),
+        ({"config_name": "max_two_transfers", "owners": 3}, ValueError, "owners must be from 4 to"),
+        ({"config_name": "max_plain", "flip": True}, ValueError, "flip=True needs transfers=1"),
+        ({"config_name": "max_two_transfers", "flip": True}, ValueError, "flip=True needs transfers=1"),
         ({"color": "red"}, ValueError, "doesn't have a 'color' key"),
         ({"config_name": "min_plain"}, ValueError, "not found. Available"),
     ],
