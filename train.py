@@ -76,7 +76,7 @@ class CalculatorQAArguments:
         use_calculator, share_encoder: see `CalculatorQAConfig`.
         lora_rank: of an adapter that is trained in place of the encoder (see adapters.py); 0 trains all of the model.
         report_use: whether the results say how the scores hang on the calculator, also after every number of the
-            validation texts is replaced (see hf_calc/faithfulness.py); takes eight times as long as the scores.
+            validation texts is replaced (see hf_calc/faithfulness.py); it scores them eight more times.
     """
 
     name: str = field(metadata={"help": "Name of the run and of its results file."})
