@@ -29,6 +29,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from adapters import adapter_settings, add_adapter
 from dataset_scripts.calculator_qa.calculator_qa import CalculatorQA
+from dataset_scripts.calculator_qa.replaced_numbers import replace_numbers
 from dataset_scripts.imdb.imdb import Imdb
 from dataset_scripts.newsgroups.newsgroups import Newsgroups
 from dataset_scripts.reviews.reviews import Reviews
@@ -41,6 +42,7 @@ from hf_calc import (
     CalculatorQATrainer,
     CalculatorQATrainingArguments,
 )
+from hf_calc.faithfulness import calculator_use
 from hf_relevance import (
     BiLSTMAttentionConfig,
     BiLSTMAttentionDataCollator,
@@ -73,6 +75,8 @@ class CalculatorQAArguments:
         dropout: both dropout probabilities of the encoder; by default the checkpoint's own.
         use_calculator, share_encoder, num_steps: see `CalculatorQAConfig`.
         lora_rank: of an adapter that is trained in place of the encoder (see adapters.py); 0 trains all of the model.
+        report_use: whether the results say how the scores hang on the calculator, also after every number of the
+            validation texts is replaced (see hf_calc/faithfulness.py); it scores them eight more times.
     """
 
     name: str = field(metadata={"help": "Name of the run and of its results file."})
@@ -90,6 +94,7 @@ class CalculatorQAArguments:
     share_encoder: bool = field(default=True, metadata={"help": "One encoder for both passes."})
     num_steps: int = field(default=1, metadata={"help": "How often the model may calculate before it answers."})
     lora_rank: int = field(default=0, metadata={"help": LORA_HELP})
+    report_use: bool = field(default=False, metadata={"help": "Score with other results and other numbers, too."})
 
     @property
     def scale(self) -> str:
@@ -140,13 +145,18 @@ def build_calculator_trainer(
     return trainer, data["validation"]
 
 
-def score_calculator(trainer: CalculatorQATrainer, data: Dataset, _) -> tuple[dict, list[dict]]:
-    """Metrics, and each question with what the model made of it."""
+def score_calculator(
+    trainer: CalculatorQATrainer, data: Dataset, arguments: CalculatorQAArguments
+) -> tuple[dict, list[dict]]:
+    """Metrics, with `use` if it is wanted, and each question with what the model made of it."""
     output = trainer.predict(data, metric_key_prefix="eval")
     answers = trainer.decode_predictions(output.predictions, data)
     rows = zip(data["question"], data["passage"], data["answer"], answers, strict=True)
     columns = ("question", "passage", "answer", "prediction")
     metrics = {name.removeprefix("eval_"): value for name, value in output.metrics.items()}
+    if arguments.report_use:
+        numbers = {"original": data, "replaced": replace_numbers(data)}
+        metrics["use"] = {name: calculator_use(trainer, texts) for name, texts in numbers.items()}
     return metrics, [dict(zip(columns, row, strict=True)) for row in rows]
 
 
@@ -317,7 +327,7 @@ def score_relevance(
 
 # Options that name a run or a place, or change what is shown: no settings of the model.
 BOOKKEEPING = {"name", "seed", "results_dir", "output_dir", "resume_from_checkpoint", "logging_steps", "disable_tqdm"}
-BOOKKEEPING |= {"data_dir", "vectors", "push_to_hub", "hub_model_id", "hub_private_repo", "hub_token"}
+BOOKKEEPING |= {"report_use", "data_dir", "vectors", "push_to_hub", "hub_model_id", "hub_private_repo", "hub_token"}
 
 # family -> (its arguments, its training arguments, what builds its trainer, what scores it, given rows and arguments)
 FAMILIES = {

@@ -214,7 +214,7 @@ class CalculatorQATrainer(Trainer):
         output = super().evaluation_loop(dataloader, description, False, ignore_keys, metric_key_prefix)
         rows = dataloader.dataset
         if "answer" in rows.column_names:
-            metrics = self._metrics(self.decode_predictions(output.predictions, rows), rows)
+            metrics = self.score_answers(self.decode_predictions(output.predictions, rows), rows)
             output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in metrics.items()})
         return output
 
@@ -224,7 +224,8 @@ class CalculatorQATrainer(Trainer):
         answers = self.processing_class.decode_spans(spans, rows["question"], rows["passage"])
         return [found[0] if found else {"answer": "", "operands": [], "steps": []} for found in answers]
 
-    def _metrics(self, answers: list[dict], rows) -> dict[str, float]:
+    def score_answers(self, answers: list[dict], rows) -> dict[str, float]:
+        """The metrics of answers to rows, both as `decode_predictions` has them."""
         predicted = [found["answer"] for found in answers]
         metrics = self._drop_f1.compute(predictions=predicted, references=as_spellings(rows["answer"]))
         if self.model.config.num_steps > 1:

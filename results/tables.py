@@ -93,6 +93,19 @@ def calculator_small() -> str:
     return table(["run", "owners x digits", "examples", "F1", "argument accuracy", "training"], rows)
 
 
+def calculator_use() -> str:
+    """F1 with the calculator's result as it is and with others, of all runs that measured it."""
+    conditions = ("as_is", "off", "shuffled", "wrong")
+    rows = []
+    for run in load("calc", "paper") + load("calc", "small"):
+        for numbers, use in run["metrics"].get("use", {}).items():
+            rows.append([f"[{run['name']}, seed {run['seed']}]({run['path']})", numbers, f"{use['examples']:,}"])
+            rows[-1] += [percent(use.get(condition, {}).get("f1")) for condition in conditions]
+            rows[-1].append(percent(use["as_is"].get("argument_accuracy")))
+    header = ["run", "numbers", "examples", *(f"F1, {condition.replace('_', ' ')}" for condition in conditions)]
+    return table([*header, "argument accuracy, as is"], rows)
+
+
 def relevance_groups() -> dict[tuple[str, str], list[dict]]:
     """Runs on the poster's corpora by corpus and loss (none, softmax or l1), in order of seeds."""
     groups = {}
@@ -223,6 +236,7 @@ def pipeline() -> str:
 TABLES = {
     "calculator, paper scale": calculator_paper,
     "calculator, small scale": calculator_small,
+    "calculator, use": calculator_use,
     "relevance, accuracy": relevance_accuracy,
     "relevance, agreement": relevance_agreement,
     "relevance, small scale": relevance_small,

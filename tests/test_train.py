@@ -119,13 +119,19 @@ def test_a_run_leaves_model_predictions_and_results(tmp_path):
         "save_steps": 1,
         "logging_steps": 1,
         "seed": 7,
+        "report_use": True,
     }
     launch("recipes/calc/demo.yaml", **options)
     results = json.loads((tmp_path / "calc" / "demo-seed7.json").read_text())
     assert {"f1", "exact_match", "signed_exact_match", "argument_accuracy", "loss"} <= set(results["metrics"])
     assert {"name": "demo", "family": "calc", "scale": "small", "seed": 7, "steps": 2}.items() <= results.items()
     assert {"settings", "versions", "hardware", "seconds", "predictions_sha256"} <= set(results)
+    use = results["metrics"]["use"]
+    assert {name: scores["examples"] for name, scores in use.items()} == {"original": 6, "replaced": 6}
+    assert use["original"]["as_is"]["f1"] == results["metrics"]["f1"]
+    assert use["replaced"].keys() == {"examples", "as_is", "off", "shuffled", "wrong"}
     assert results["settings"]["owners"] == 3
+    assert "report_use" not in results["settings"]
     assert results["settings"]["learning_rate"] == 2e-4
     assert results["settings"]["gumbel_noise"] is True
     lines = (tmp_path / "run" / "validation.jsonl").read_text().splitlines()
