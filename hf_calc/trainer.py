@@ -61,52 +61,21 @@ class CalculatorQATrainingArguments(TrainingArguments):
             raise ValueError(f"argument_loss_weight must be at least 0 and finite, got {self.argument_loss_weight}")
 
 
-def chain_accuracy(
-    chosen: list[list[list[str]]], accepted: list[list[list[list[str]]]], num_steps: int
-) -> dict[str, float]:
-    """How often the first steps, and the whole chain, are those of an accepted chain, in percent.
-
-    A step is its two operands by value, in either order; steps that did nothing do not count. A row is right at step n
-    if what it has calculated until then is as much of an accepted chain: doing nothing is right where the chain is at
-    its end, and not before.
-
-    Args:
-        chosen: for each row its steps.
-        accepted: for each row its accepted chains; one without any is not counted.
-
-    Returns:
-        `argument_accuracy_step1` and so on, and `argument_accuracy` of the whole chain.
-    """
-
-    def share(right) -> float:
-        counted = [(steps, chains) for steps, chains in zip(chosen, accepted, strict=True) if chains]
-        hits = sum(any(right(steps, chain) for chain in chains) for steps, chains in counted)
-        return 100 * hits / max(len(counted), 1)
-
-    def calculated(steps) -> list[list[str]]:
-        return [sorted(step) for step in steps if step]
-
-    names = {
-        f"argument_accuracy_step{n}": share(lambda steps, chain, n=n: calculated(steps[:n]) == calculated(chain[:n]))
-        for n in range(1, num_steps + 1)
-    }
-    return names | {"argument_accuracy": share(lambda steps, chain: calculated(steps) == calculated(chain))}
-
-
 class CalculatorQATrainer(Trainer):
     """Trains `BertForCalculatorQA` and evaluates it by DROP F1 and argument accuracy.
 
     `processing_class` is a `CalculatorQAProcessor`, the datasets have the columns `question`, `passage` and `answer`
     (a text, or several spellings of it) and may have `quantities` and `gold_arguments` (see
-    dataset_scripts/calculator_qa), from which argument accuracy is measured. For a model of several steps that is
-    `gold_chains`: for each row the accepted chains, lists of steps, lists of two operands as texts.
+    dataset_scripts/calculator_qa), from which argument accuracy is measured; for a model of several steps
+    `gold_chains`, from which the accuracy of the whole chain and of its first steps is.
     """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._part_sums = torch.zeros(1 + len(LOGGED_PARTS), device=self.args.device)  # examples, then the parts
-        self._drop_f1, self._argument_accuracy = (
-            evaluate.load(str(METRICS / name), keep_in_memory=True) for name in ("drop_f1", "argument_accuracy")
+        self._drop_f1, self._argument_accuracy, self._chain_accuracy = (
+            evaluate.load(str(METRICS / name), keep_in_memory=True)
+            for name in ("drop_f1", "argument_accuracy", "chain_accuracy")
         )
         self._check_processor()
         evaluation = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"evaluation": self.eval_dataset}
@@ -232,7 +201,9 @@ class CalculatorQATrainer(Trainer):
             if "gold_chains" not in rows.column_names:
                 return metrics
             chosen = [[[o["value"] for o in step["operands"]] for step in found["steps"]] for found in answers]
-            return metrics | chain_accuracy(chosen, rows["gold_chains"], self.model.config.num_steps)
+            accuracy = self._chain_accuracy.compute(predictions=chosen, references=rows["gold_chains"])
+            del accuracy["counted"]
+            return metrics | {"argument_accuracy": accuracy.pop("chain_accuracy")} | accuracy
         if not self.model.config.use_calculator or "gold_arguments" not in rows.column_names:
             return metrics
         gold = zip(rows["quantities"], rows["gold_arguments"], strict=True)

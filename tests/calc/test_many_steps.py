@@ -26,7 +26,6 @@ from hf_calc import (
 from hf_calc.attribution import token_saliency
 from hf_calc.calculator import Numbers, format_number, is_calculable
 from hf_calc.chains import NOTHING, step_arguments, step_candidates, step_labels
-from hf_calc.trainer import chain_accuracy
 
 QUESTIONS = [
     "How many pens does anna have?",
@@ -487,25 +486,7 @@ def test_training_moves_every_parameter_and_reports_each_step(make_model, steps_
     assert not [name for name, p in trainer.model.named_parameters() if torch.equal(before[name], p)]
     assert all(entry["argument_loss"] > 0 for entry in trainer.state.log_history if "loss" in entry)
     metrics = trainer.evaluate()
-    names = [name for name in metrics if "argument_accuracy" in name]
-    assert names == ["eval_argument_accuracy_step1", "eval_argument_accuracy_step2", "eval_argument_accuracy"]
-
-
-def test_chain_accuracy_counts_as_much_as_was_calculated():
-    a, b, c = ["816", "24"], ["31", "792"], ["5", "6"]
-    accepted = [[a, b]]
-    for chosen, expected in (
-        ([a, b], (100, 100, 100)),
-        ([a[::-1], b[::-1]], (100, 100, 100)),
-        ([a, c], (100, 0, 0)),
-        ([b, a], (0, 0, 0)),
-        ([a, []], (100, 0, 0)),
-        ([[], a], (0, 0, 0)),
-        ([], (0, 0, 0)),
-    ):
-        assert tuple(chain_accuracy([chosen], [accepted], 2).values()) == expected
-    assert tuple(chain_accuracy([[a, []], [[], a], [c, a]], [[[a]]] * 2 + [[]], 2).values()) == (50, 100, 100)
-    assert tuple(chain_accuracy([[c, a]], [[[a, b], [c, a]]], 2).values()) == (100, 100, 100)
+    assert {"eval_argument_accuracy", "eval_step_1_accuracy", "eval_step_2_accuracy"} < metrics.keys()
 
 
 def test_pipeline_command_and_saliency_take_several_steps(make_model, steps_processor, tmp_path, capsys):
