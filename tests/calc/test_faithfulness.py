@@ -31,7 +31,7 @@ def make_rows(count=13):
     rows = []
     for owners in (2, 3, 4):
         config = CalculatorQABuilderConfig(
-            name="rows", question_types=("max", "argmax"), transfer=owners > 2, owners=owners, digits=owners,
+            name="rows", question_types=("max", "argmax"), transfers=int(owners > 2), owners=owners, digits=owners,
             validation_size=count, names=("Anna", "Carl", "Emma", "Mark"), items=("pens",),
         )  # fmt: skip
         rows.append(Dataset(make_table(config, "validation", 0)).to_list())
