@@ -16,6 +16,8 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download
 from transformers import AutoConfig, PreTrainedModel
 
+from hub import replace_files
+
 BASE = "base"
 
 # Of a family: its task in peft, the layers with an adapter (by their whole names), the heads that peft does not know.
@@ -61,8 +63,9 @@ def add_adapter(model: PreTrainedModel, processor, family: str, rank: int, folde
         base = Path(folder, BASE).absolute()
         model.name_or_path = str(base)
         if is_main_process:
-            model.save_pretrained(base)
-            processor.save_pretrained(base)
+            with replace_files(base) as new:
+                model.save_pretrained(new)
+                processor.save_pretrained(new)
     adapted = get_peft_model(model, config, revision=revision)
     # All embeddings are in the base; where some have an adapter, peft would save them again.
     adapted.save_pretrained = partial(adapted.save_pretrained, save_embedding_layers=False)

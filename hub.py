@@ -1,11 +1,15 @@
-"""Files as one commit of a repository on the Hub, and one clear error for whatever goes wrong.
+"""Files that arrive all together or not at all, in a folder or on the Hub, and one clear error for what goes wrong.
 
-Nothing here knows what is published. What is unusual: `HfApi.upload_folder` would send a large folder in several
+Nothing here knows what the files are. What is unusual: `HfApi.upload_folder` would send a large folder in several
 commits, and its client would wait forever for a server that hangs. Here all files go in one commit, which the Hub
 refuses if another one came in between, and silence for `TIMEOUT` seconds is an error.
 """
 
-from collections.abc import Callable
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, get_session, get_token
@@ -13,6 +17,25 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError  # the latter is of
 
 CARD = "README.md"
 TIMEOUT = 60  # seconds; the client tries again what it may, so it can take six times as long
+
+
+@contextmanager
+def errors_in_a_line(failure: str = "error") -> Iterator[None]:
+    """Let a command end with what went wrong in a line, without a traceback."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        sys.exit(f"{failure}: {' '.join(str(error).split())}")
+
+
+@contextmanager
+def replace_files(folder: Path) -> Iterator[Path]:
+    """An empty folder whose files go to `folder` at the end; after an error, such as of a full disk, none does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="unfinished-") as new:
+        yield Path(new)
+        for path in Path(new).iterdir():
+            os.replace(path, folder / path.name)
 
 
 def check_target(repo_id: str, token: str | None = None) -> None:

@@ -8,6 +8,7 @@ folder stays as it is. A metric's folder goes the same way, into a Space, where 
 import argparse
 import json
 import re
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from transformers.dynamic_module_utils import get_relative_imports
 
 from adapters import BASE
-from hub import CARD, check_target, commit_files
+from hub import CARD, check_target, commit_files, errors_in_a_line
 
 CARDS = Path(__file__).parent / "model_cards"
 RESULTS = "results.json"
@@ -215,10 +216,11 @@ def check_repository(api: HfApi, published: set[str], repo_id: str, folder: Path
     """Raises ValueError where a repository holds something else than a model of the folder's type."""
     for name in (CONFIG, ADAPTER):
         if name in published and (folder / name).is_file():
-            there = json.loads(Path(api.hf_hub_download(repo_id, name)).read_text())
             here = json.loads((folder / name).read_text())
-            if all(there.get(key) == here.get(key) for key in ("model_type", "task_type", "target_modules")):
-                return
+            with suppress(json.JSONDecodeError):
+                there = json.loads(Path(api.hf_hub_download(repo_id, name)).read_text())
+                if all(there.get(key) == here.get(key) for key in ("model_type", "task_type", "target_modules")):
+                    return
     raise ValueError(f"the name {repo_id} is taken by something else than a model of this type: choose another")
 
 
@@ -245,15 +247,12 @@ def push_metric(folder: Path, repo_id: str, private: bool | None, token: str | N
     return commit_files(files, repo_id, "space", check_repository, f"Publish {name}", private, token)
 
 
-def push_command(argv: list[str]) -> str | None:
-    """`train.py push FOLDER user/name [--private]`; returns what went wrong."""
+def push_command(argv: list[str]) -> None:
+    """`train.py push FOLDER user/name [--private]`."""
     parser = argparse.ArgumentParser(prog="train.py push", description="Publishes a folder on the Hub.")
     parser.add_argument("folder", help="that train.py left, with its results, or of a metric")
     parser.add_argument("repository", help="user/name, new or with a model of the same type or with that metric")
     parser.add_argument("--private", action="store_true", default=None, help="if the repository is new")
     options = parser.parse_args(argv)
-    try:
+    with errors_in_a_line("not published"):
         print(push(options.folder, options.repository, options.private).commit_url)
-    except (OSError, ValueError) as error:
-        return f"not published: {error}"
-    return None

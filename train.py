@@ -17,6 +17,7 @@ import random
 import re
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +26,6 @@ import yaml
 from datasets import ClassLabel, Dataset, DatasetDict, load_dataset
 from torch.utils.data import DataLoader
 from transformers import AutoConfig, AutoTokenizer, HfArgumentParser, TrainerCallback, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from adapters import adapter_settings, add_adapter
 from dataset_scripts.calculator_qa.calculator_qa import CalculatorQA
@@ -54,6 +54,7 @@ from hf_relevance.attribution import attention_agreement
 from hf_relevance.tokenization import build_tokenizer
 from hf_relevance.trainer import LOGGED_PARTS
 from hf_relevance.word_vectors import embedding_matrix
+from hub import CARD, check_target, errors_in_a_line, replace_files
 from publish import RESULTS, push, push_command, render_card
 
 LORA_HELP = "Rank of a LoRA adapter, trained in place of the model; 0: train the model."
@@ -426,63 +427,94 @@ def hardware() -> dict[str, str | int]:
     return {"device": name[1] if name else platform.machine(), "cpus": os.cpu_count()}
 
 
-def main() -> None:
-    if sys.argv[1:2] == ["push"]:
-        sys.exit(push_command(sys.argv[2:]))
-    family, arguments, run, given = parse(sys.argv[1:])
-    # The Trainer would publish every checkpoint; here the model goes out once, whole, with its card.
-    publishes, run.push_to_hub = run.push_to_hub, False
-    if publishes and not run.hub_model_id:
-        sys.exit("--push_to_hub needs --hub_model_id user/name")
+def last_checkpoint(folder: str) -> str | None:
+    """The newest whole checkpoint: the state comes last, so one that was cut off has none, or half of it."""
+    steps = {}
+    for path in Path(folder).glob("checkpoint-*/trainer_state.json"):
+        with suppress(json.JSONDecodeError):
+            steps[json.loads(path.read_text())["global_step"]] = str(path.parent)
+    return steps[max(steps)] if steps else None
+
+
+def carry_out(family: str, arguments, run, given: set[str]) -> None:
+    """Trains and scores; only then replaces what an earlier run left by model, predictions, results and card."""
     if run.use_cpu and torch.get_num_threads() == 1:  # what `accelerate launch` sets where nobody said otherwise
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // run.world_size))
     set_seed(run.seed)
     _, _, build, score = FAMILIES[family]
     trainer, data = build(arguments, run)
-    resume = run.resume_from_checkpoint
-    if resume == "last":
-        resume = get_last_checkpoint(run.output_dir) if os.path.isdir(run.output_dir) else None
     trainer.add_callback(Clock())
     parameters = trainer.model.num_parameters()
     trained = trainer.model.num_parameters(only_trainable=True)
     if trainer.is_world_process_zero():
         print(f"training {trained:,} of {parameters:,} parameters")
-    trainer.train(resume_from_checkpoint=resume)
+    resume = run.resume_from_checkpoint
+    trainer.train(resume_from_checkpoint=last_checkpoint(run.output_dir) if resume == "last" else resume)
     seconds = max(entry["seconds"] for entry in trainer.state.log_history if "seconds" in entry)
-    trainer.save_model()
     metrics, rows = score(trainer, data, arguments)
+    folder = Path(run.output_dir)
+    with replace_files(folder) as new:
+        trainer.save_model(str(new))
+        if trainer.is_world_process_zero():
+            predictions = new / f"{data.split}.jsonl"
+            predictions.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+            results = {
+                "name": arguments.name,
+                "family": family,
+                "scale": arguments.scale,
+                "seed": run.seed,
+                "metrics": metrics,
+                "settings": settings(arguments, run, given),
+                "versions": versions(),
+                "hardware": hardware() | {"processes": run.world_size, "threads": torch.get_num_threads()},
+                "seconds": seconds,
+                "steps": trainer.state.global_step,
+                "best_step": trainer.state.best_global_step,
+                "parameters": parameters,
+                "trained_parameters": trained,
+                "adapter": adapter_settings(trainer.model),
+                "examples": {"train": len(trainer.train_dataset), "validation": len(trainer.eval_dataset)}
+                | {str(data.split): len(data)},
+                "predictions_sha256": sha256(predictions),
+            }
+            (new / RESULTS).write_text(dumps(results) + "\n")
     if trainer.is_world_process_zero():
-        predictions = Path(run.output_dir, f"{data.split}.jsonl")
-        predictions.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-        results = {
-            "name": arguments.name,
-            "family": family,
-            "scale": arguments.scale,
-            "seed": run.seed,
-            "metrics": metrics,
-            "settings": settings(arguments, run, given),
-            "versions": versions(),
-            "hardware": hardware() | {"processes": run.world_size, "threads": torch.get_num_threads()},
-            "seconds": seconds,
-            "steps": trainer.state.global_step,
-            "best_step": trainer.state.best_global_step,
-            "parameters": parameters,
-            "trained_parameters": trained,
-            "adapter": adapter_settings(trainer.model),
-            "examples": {"train": len(trainer.train_dataset), "validation": len(trainer.eval_dataset)}
-            | {str(data.split): len(data)},
-            "predictions_sha256": sha256(predictions),
-        }
         path = Path(arguments.results_dir, family, f"{arguments.name}-seed{run.seed}.json")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(dumps(results) + "\n")
-        folder = Path(run.output_dir)
-        (folder / RESULTS).write_text(path.read_text())
-        render_card(folder, run.hub_model_id or run.output_dir).save(folder / "README.md")
+        with replace_files(path.parent) as new:
+            (new / path.name).write_text((folder / RESULTS).read_text())
+        with replace_files(folder) as new:
+            render_card(folder, run.hub_model_id or run.output_dir).save(new / CARD)
         print(dumps(metrics), f"\n{path}: results; {folder}: model, card, predictions")
-        if publishes:
-            print(push(folder, run.hub_model_id, run.hub_private_repo, run.hub_token).commit_url)
     trainer.accelerator.end_training()
+
+
+# What a full disk, or a limit, is to Python and to libraries in Rust, and the last two to torch, which says no more.
+FULL_DISK = "No space left on device|Disk quota exceeded|File too large|inline_container.cc|iostream error"
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["push"]:
+        return push_command(sys.argv[2:])
+    family, arguments, run, given = parse(sys.argv[1:])
+    # The Trainer would publish every checkpoint; here the model goes out once, whole, with its card.
+    publishes, run.push_to_hub = run.push_to_hub, False
+    if publishes:
+        if not run.hub_model_id:
+            sys.exit("--push_to_hub needs --hub_model_id user/name")
+        with errors_in_a_line("not published"):
+            check_target(run.hub_model_id, run.hub_token)
+    try:
+        carry_out(family, arguments, run, given)
+    except Exception as error:  # each library has its own kind
+        if not re.search(FULL_DISK, str(error)):
+            raise
+        reason = str(error).splitlines()[0]
+        sys.exit(
+            f"the disk is full: {run.output_dir} keeps what it had, --resume_from_checkpoint last goes on ({reason})"
+        )
+    if publishes and run.process_index == 0:
+        with errors_in_a_line("not published"):
+            print(push(run.output_dir, run.hub_model_id, run.hub_private_repo, run.hub_token).commit_url)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,9 @@ gets all of it in one commit. No script is published, since no client would run 
 
 import argparse
 import re
-import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import datasets
@@ -24,7 +22,7 @@ from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import CommitInfo, DatasetCard, DatasetCardData, HfApi
 
-from hub import CARD, check_target, commit_files
+from hub import CARD, check_target, commit_files, errors_in_a_line
 
 
 def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> tuple[dict, dict]:
@@ -47,15 +45,6 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> tuple
     ]
     parameters = vars(parser.parse_args(arguments))
     return parameters, {action.dest: parameters.pop(action.dest) for action in actions}
-
-
-@contextmanager
-def errors_in_a_line() -> Iterator[None]:
-    """Let a command end with what went wrong in a line, without a traceback."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
 
 
 def shown(value: object) -> object:

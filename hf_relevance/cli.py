@@ -9,11 +9,14 @@ import sys
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging
 
 from . import plotting
 from .modeling_bilstm_attention import BiLSTMAttentionForClassification
+
+EXIT_CODES = "Exit codes: 0 explained; 1 not, with one line on standard error that says why; 2 wrong usage."
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -21,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="hf-relevance", description="Look into a trained attention model.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     text = "classify a text; print each token's attention and gradient importance, and draw both"
-    command = commands.add_parser("explain", help=text, description=f"{text.capitalize()}.")
+    command = commands.add_parser("explain", help=text, description=f"{text.capitalize()}.", epilog=EXIT_CODES)
     command.add_argument("model", metavar="MODEL", help="folder or Hub name of a trained model")
     command.add_argument("text", metavar="TEXT", help="one text, quoted")
     command.add_argument("--output", metavar="STEM", help="writes STEM.png and STEM.html")
@@ -57,7 +60,7 @@ def explain(name: str, text: str) -> dict:
     try:
         model = AutoModelForSequenceClassification.from_pretrained(name).eval()
         tokenizer = AutoTokenizer.from_pretrained(name)
-    except OSError as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise OSError(f"cannot load {name}: {error}") from error
     if not isinstance(model, BiLSTMAttentionForClassification):
         raise ValueError(f"{name} holds a {type(model).__name__}, not a BiLSTMAttentionForClassification")

@@ -239,11 +239,11 @@ class HubServer(ThreadingHTTPServer):
 
     def take_fault(self, request):
         with self.lock:
-            pattern = next((one for one, left in self.faults.items() if left and re.match(one, request)), None)
-            return self.faults[pattern].pop(0) if pattern else None
+            return next((left.pop(0) for one, left in self.faults.items() if left and re.match(one, request)), None)
 
     def run(self, code, **environment):
-        """What Python code prints in a process of its own with this Hub, an empty folder and an empty HF_HOME."""
+        """What Python code prints in a process with this Hub, an empty folder and HF_HOME, without our code (-S)."""
+        packages = os.pathsep.join(path for path in sys.path if path.endswith("-packages"))
         with tempfile.TemporaryDirectory() as home:
-            env = {**os.environ, **self.environment, "HF_HOME": home, **environment}
-            return check_output([sys.executable, "-c", dedent(code)], env=env, cwd=home, text=True, timeout=300)
+            env = {**os.environ, **self.environment, "HF_HOME": home, "PYTHONPATH": packages, **environment}
+            return check_output([sys.executable, "-S", "-c", dedent(code)], env=env, cwd=home, text=True, timeout=300)

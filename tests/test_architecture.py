@@ -47,9 +47,9 @@ RULES = [
     ("benchmarks/*.py", "hf_* dataset_scripts*", ANY),
     ("tests/*.py", "hf_* dataset_scripts* tests* adapters", ANY),
     ("hub.py", "", ANY),
-    ("adapters.py", "", ANY),
+    ("adapters.py", "hub", ANY),
     ("publish.py", "adapters hub", ANY),
-    ("train.py", "hf_* dataset_scripts* adapters publish", ANY),
+    ("train.py", "hf_* dataset_scripts* adapters publish hub", ANY),
 ]
 MAY_IMPORT_BOTH_FAMILIES = ("train.py", "tests/")
 

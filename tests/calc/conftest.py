@@ -30,3 +30,17 @@ def tokenizer_dir(tmp_path_factory):
 def processor(tokenizer_dir):
     """A processor as the paper has it: + and -, and room for 512 tokens."""
     return CalculatorQAProcessor.from_pretrained(tokenizer_dir)
+
+
+@pytest.fixture
+def sizes(processor):
+    """Of a small model without dropout."""
+    return {
+        "vocab_size": max(processor.tokenizer.get_vocab().values()) + 1,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 48,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    }

@@ -42,19 +42,6 @@ ANSWERS = ["792", "carl", "12", "nobody"]
 
 
 @pytest.fixture
-def sizes(processor):
-    return {
-        "vocab_size": max(processor.tokenizer.get_vocab().values()) + 1,
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 48,
-        "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0,
-    }
-
-
-@pytest.fixture
 def make_model(sizes):
     return lambda **facts: BertForCalculatorQA(CalculatorQAConfig(**sizes, **facts))
 

@@ -1,10 +1,7 @@
 """LoRA on the calculator model: what is trained, saved, loaded, merged and published."""
 
 import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -21,13 +18,11 @@ from hf_calc import (
     CalculatorQATrainingArguments,
 )
 from hf_calc.attribution import token_saliency
-from tests.hub_server import HubServer
 
 peft = pytest.importorskip("peft")
 # What peft asks of any model of transformers.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
-ROOT = Path(__file__).parents[2]
 HEADS = ("argument_scorer", "qa_outputs")
 ROWS = [
     {
@@ -38,19 +33,6 @@ ROWS = [
     for name, first, second, gift in (("anna", 81, 24, 7), ("carl", 35, 88, 3), ("anna", 59, 12, 7), ("carl", 9, 4, 2))
 ]
 TEXTS = [row["question"] for row in ROWS], [row["passage"] for row in ROWS]
-
-
-@pytest.fixture
-def sizes(processor):
-    return {
-        "vocab_size": max(processor.tokenizer.get_vocab().values()) + 1,
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 48,
-        "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0,
-    }
 
 
 @pytest.fixture
@@ -165,6 +147,15 @@ def test_what_keeps_an_adapter_away_is_told(sizes, processor, tmp_path, monkeypa
         add_adapter(model, processor, "calc", 2, tmp_path)
 
 
+def test_a_base_that_cannot_be_saved_leaves_the_one_before(sizes, processor, tmp_path, contents, full_disk):
+    models = [BertForCalculatorQA(CalculatorQAConfig(**sizes)) for _ in range(2)]
+    add_adapter(models[0], processor, "calc", 2, tmp_path)
+    before = contents(tmp_path)
+    with full_disk(1000), pytest.raises(OSError, match="File too large"):
+        add_adapter(models[1], processor, "calc", 2, tmp_path)
+    assert contents(tmp_path) == before
+
+
 @pytest.fixture
 def encoder(sizes, processor, tmp_path):
     """The folder of a bare BERT."""
@@ -173,34 +164,24 @@ def encoder(sizes, processor, tmp_path):
     return tmp_path / "encoder"
 
 
-def test_a_run_by_recipe_is_published_and_loaded_without_this_project(encoder, tmp_path):
+def test_a_run_by_recipe_is_published_and_loaded_without_this_project(hub, train, encoder, tmp_path, capsys):
     """From a bare BERT by train.py to the Hub, and by the card's code in a process that has peft but not our code."""
     run = tmp_path / "run"
     options = {"encoder": encoder, "output_dir": run, "results_dir": tmp_path, "owners": 3, "digits": 2}
     options |= {"train_size": 8, "validation_size": 4, "max_steps": 2, "per_device_train_batch_size": 2, "bf16": False}
     options |= {"lora_rank": 2, "push_to_hub": True, "hub_model_id": "user/lora"}
-    command = [sys.executable, "train.py", "recipes/calc/demo_lora.yaml"]
-    command += [str(text) for option, value in options.items() for text in (f"--{option}", value)]
-    with HubServer() as hub:
-        printed = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=os.environ | hub.environment,
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        ).stdout
-        files = hub.repos["models/user/lora"].refs["refs/heads/main"].files
-        base = hub.repos["models/user/lora-base"].refs["refs/heads/main"]
-        adapter = json.loads(files["adapter_config.json"].data)
-        assert (adapter["base_model_name_or_path"], adapter["revision"]) == ("user/lora-base", base.sha)
-        assert "model.safetensors" not in files
-        assert "base_model: user/lora-base" in files["README.md"].data.decode()
-        assert "[user/lora]" in base.files["README.md"].data.decode()
-        (code,) = [part.split("```")[0] for part in files["README.md"].data.decode().split("```python\n")[1:]]
-        code += "\nprint(outputs.start_logits.tolist())\n"
-        answered = hub.run(code).splitlines()
+    train("recipes/calc/demo_lora.yaml", **options)
+    printed = capsys.readouterr().out
+    files, base = (hub.repos[f"models/user/{name}"].at("main") for name in ("lora", "lora-base"))
+    files = files.files
+    adapter = json.loads(files["adapter_config.json"].data)
+    assert (adapter["base_model_name_or_path"], adapter["revision"]) == ("user/lora-base", base.sha)
+    assert "model.safetensors" not in files
+    assert "base_model: user/lora-base" in files["README.md"].data.decode()
+    assert "[user/lora]" in base.files["README.md"].data.decode()
+    (code,) = [part.split("```")[0] for part in files["README.md"].data.decode().split("```python\n")[1:]]
+    code += "\nprint(outputs.start_logits.tolist())\n"
+    answered = hub.run(code).splitlines()
     results = json.loads((run / "results.json").read_text())
     assert results["settings"]["lora_rank"] == results["adapter"]["r"] == 2
     assert 0 < results["trained_parameters"] < results["parameters"]

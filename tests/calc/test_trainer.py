@@ -240,42 +240,41 @@ def test_processor_of_another_vocabulary_is_refused(processor, tmp_path):
         setattr(trainer.model.config, name, right)
 
 
-WORKER = """
-import json, sys
-sys.path.insert(0, sys.argv[1])
-import torch
-from test_trainer import make_trainer
-from hf_calc import CalculatorQAProcessor
-processor = CalculatorQAProcessor.from_pretrained(sys.argv[2])
-trainer = make_trainer(processor, sys.argv[3], per_device_train_batch_size=int(sys.argv[4]), gumbel_noise=False,
-                       logging_steps=1, per_device_eval_batch_size=3, optim="sgd", learning_rate=0.1)
-trainer.train()
-metrics = trainer.evaluate()
-if trainer.is_world_process_zero():
+def train_and_tell(processor, folder, size):
+    """What a run says of itself, one part of several processes or all of it; None from all but the first."""
+    options = {"logging_steps": 1, "per_device_eval_batch_size": 3, "optim": "sgd", "learning_rate": 0.1}
+    trainer = make_trainer(processor, folder, per_device_train_batch_size=size, gumbel_noise=False, **options)
+    trainer.train()
+    metrics = trainer.evaluate()
     logs = [entry["end_loss"] for entry in trainer.state.log_history if "end_loss" in entry]
-    torch.save({"weights": trainer.model.state_dict(), "logs": logs, "world": trainer.args.world_size,
-                "metrics": {k: metrics[k] for k in ("eval_f1", "eval_argument_accuracy")}}, sys.argv[5])
-trainer.accelerator.end_training()
+    metrics = {name: metrics[name] for name in ("eval_f1", "eval_argument_accuracy")}
+    said = {"weights": weights(trainer), "logs": logs, "world": trainer.args.world_size, "metrics": metrics}
+    is_first = trainer.is_world_process_zero()
+    trainer.accelerator.end_training()
+    return said if is_first else None
+
+
+WORKER = """
+import sys
+import torch
+from hf_calc import CalculatorQAProcessor
+tests, processor, folder, file = sys.argv[1:]
+sys.path.insert(0, tests)
+from test_trainer import train_and_tell
+said = train_and_tell(CalculatorQAProcessor.from_pretrained(processor), folder, size=2)
+if said:
+    torch.save(said, file)
 """
 
 
 def test_two_processes_equal_one(processor, tmp_path):
-    processor.save_pretrained(tmp_path / "processor")
-    (tmp_path / "worker.py").write_text(WORKER)
-    results = []
-    for processes, size in ((1, 4), (2, 2)):
-        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-        arguments = [
-            Path(__file__).parent,
-            tmp_path / "processor",
-            tmp_path / "out",
-            size,
-            tmp_path / f"{processes}.pt",
-        ]
-        command = [sys.executable, *(torchrun if processes == 2 else []), tmp_path / "worker.py", *arguments]
-        subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=300)
-        results.append(torch.load(tmp_path / f"{processes}.pt"))
-    one, two = results
+    worker, saved, file = tmp_path / "worker.py", tmp_path / "processor", tmp_path / "two.pt"
+    worker.write_text(WORKER)
+    processor.save_pretrained(saved)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [*torchrun, worker, Path(__file__).parent, saved, tmp_path / "out", file]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=300)
+    one, two = train_and_tell(processor, tmp_path / "out", size=4), torch.load(file)
     assert (one["world"], two["world"]) == (1, 2)
     torch.testing.assert_close(two["weights"], one["weights"], rtol=1e-4, atol=1e-5)
     assert two["logs"] == pytest.approx(one["logs"], rel=1e-4)

@@ -1,6 +1,5 @@
 """Export to sharded Parquet with a card: the same rows however they are written, in little memory, all or nothing."""
 
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -122,14 +121,10 @@ def test_the_card_says_what_is_there_and_how_it_was_made(tmp_path):
 
 
 @pytest.mark.parametrize("num_proc", [1, 2])
-def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path, num_proc):
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))  # of a file, which is as good as a full disk
-    try:
-        with pytest.raises(OSError, match=r"^no rows were exported, because of OSError: .*File too large$"):
-            write(tmp_path / "data", num_proc=num_proc)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path, full_disk, num_proc):
+    error = r"^no rows were exported, because of OSError: .*File too large$"
+    with full_disk(50_000), pytest.raises(OSError, match=error):
+        write(tmp_path / "data", num_proc=num_proc)
     assert [*tmp_path.iterdir()] == []
 
 

@@ -6,40 +6,23 @@ import sys
 from pathlib import Path
 
 import pytest
-from huggingface_hub import HfApi, close_session, constants
+from datasets import load_dataset
+from huggingface_hub import HfApi
 
 from dataset_scripts.calculator_qa.calculator_qa import CalculatorQA
 from dataset_scripts.export import export, main, push
 from dataset_scripts.reviews.reviews import Reviews
 from dataset_scripts.sst2.sst2 import Sst2
 from dataset_scripts.text_classification import main as export_corpus
-from tests.hub_server import HubServer
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning"),  # the Hub's client
-    pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning"),  # Python 3.12, where pyarrow has threads
-]
+# Python 3.12, where pyarrow has threads.
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 
 ROOT = Path(__file__).parents[2]
 CALCULATOR = {"owners": 3, "digits": 2, "train_size": 1100, "validation_size": 7}
 REVIEWS = {"train_size": 20, "validation_size": 3, "test_size": 2}
 REPO = "user/reviews"
 SHARDS = [f"default/{split}-00000-of-00001.parquet" for split in ("test", "train", "validation")]
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    """A Hub for this process, too, by what the libraries read from the environment when they are imported."""
-    with HubServer() as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(constants, "ENDPOINT", server.endpoint)
-        url = f"{server.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        yield server
-        close_session()
 
 
 def write(output, seed=0, **options):
@@ -104,16 +87,8 @@ def test_a_corpus_is_published_without_where_it_lay(hub, tmp_path):
         (folder / f"sst2_{name}.tsv").write_text("label\tsentence\n0\tA bad film .\n1\tA good film .\n")
     arguments = ["--output", str(tmp_path / "data"), "--data_dir", str(folder.parent), "--no-check_counts"]
     export_corpus(Sst2, [*arguments, "--num_proc=2", "--push_to_hub=user/sst2", "--private"])
-    printed = hub.run(
-        """
-        import json
-        from datasets import disable_progress_bars, load_dataset
-
-        disable_progress_bars()
-        print(json.dumps(load_dataset("user/sst2", split="test").to_list()))
-        """
-    )
-    assert json.loads(printed) == [{"text": "A bad film .", "label": 0}, {"text": "A good film .", "label": 1}]
+    rows = load_dataset(HfApi().snapshot_download("user/sst2", repo_type="dataset"), split="test")
+    assert rows.to_list() == [{"text": "A bad film .", "label": 0}, {"text": "A good film .", "label": 1}]
     card = Path(HfApi().hf_hub_download("user/sst2", "README.md", repo_type="dataset")).read_text()
     assert "\n  data_dir: corpora\n" in card
     assert str(tmp_path) not in card

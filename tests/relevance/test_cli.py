@@ -1,6 +1,7 @@
 """The `hf-relevance` command as a person uses it."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -58,6 +59,15 @@ def test_what_cannot_be_explained_is_one_line(checkpoint, capsys, model, text, m
     assert message in printed.err
     assert printed.err.count("\n") == 1
     assert not printed.out
+
+
+def test_weights_cut_short_are_one_line(checkpoint, capsys):
+    weights = Path(checkpoint, "model.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert main(["explain", checkpoint, TEXT]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"hf-relevance: cannot load {checkpoint}: ")
+    assert error.count("\n") == 1
 
 
 def test_wrong_usage_ends_with_2(capsys):

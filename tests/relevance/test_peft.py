@@ -1,11 +1,6 @@
 """LoRA on the BiLSTM classifier: what is trained, saved, loaded, merged, explained and published."""
 
 import json
-import os
-import runpy
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,13 +17,11 @@ from hf_relevance import (
 )
 from hf_relevance.attribution import embedding_gradient, hidden_gradient, leave_one_out
 from hf_relevance.tokenization import build_tokenizer
-from tests.hub_server import HubServer
 
 peft = pytest.importorskip("peft")
 # What peft asks of any model of transformers.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
-ROOT = Path(__file__).parents[2]
 TOKENIZER = build_tokenizer([" ".join(f"word{n}" for n in range(38))], min_frequency=1)
 TEXTS = [
     {"input_ids": torch.randint(2, 40, (n,), generator=torch.Generator().manual_seed(n)).tolist(), "labels": n % 2}
@@ -122,33 +115,19 @@ def test_the_best_adapter_is_loaded_at_the_end(make_trainer):
     assert trainer.evaluate()["eval_loss"] == pytest.approx(min(losses), rel=1e-5)
 
 
-def test_what_an_adapter_cannot_stand_on_is_told(make_model, tmp_path):
-    train = runpy.run_path(str(ROOT / "train.py"), run_name="train")
+def test_what_an_adapter_cannot_stand_on_is_told(train_py, make_model, tmp_path):
     with pytest.raises(ValueError, match="lora_rank needs a trained model as base_model"):
-        train["RelevanceArguments"]("films", lora_rank=2)
+        train_py["RelevanceArguments"]("films", lora_rank=2)
     with pytest.raises(ValueError, match="base_model has embeddings of its own: leave out vectors"):
-        train["RelevanceArguments"]("films", base_model="user/films", vectors="words.vec")
+        train_py["RelevanceArguments"]("films", base_model="user/films", vectors="words.vec")
     make_model().save_pretrained(tmp_path)
-    arguments = train["RelevanceArguments"]("films", base_model=str(tmp_path))
+    arguments = train_py["RelevanceArguments"]("films", base_model=str(tmp_path))
     three = Dataset.from_dict({"text": ["a", "b", "c"], "label": [0, 1, 2]})
     with pytest.raises(ValueError, match=r"has the labels \{.*\}, the data \{0: '0', 1: '1', 2: '2'\}"):
-        train["build_relevance_model"](arguments, three, 0)
+        train_py["build_relevance_model"](arguments, three, 0)
 
 
-# On the base that was published, no other is saved or published.
-ON_A_PUBLISHED_BASE = """
-import json, os
-from adapters import add_adapter
-from hf_relevance import BiLSTMAttentionForClassification
-base = BiLSTMAttentionForClassification.from_pretrained("user/lora-base")
-add_adapter(base, tokenizer, "relevance", 2, "second").save_pretrained("second")
-assert not os.path.exists("second/base")
-config = json.load(open("second/adapter_config.json"))
-print(json.dumps([output.logits.tolist(), config["base_model_name_or_path"], config["revision"]]))
-"""
-
-
-def test_a_run_by_recipe_is_published_and_loaded_without_this_project(make_model, tmp_path):
+def test_a_run_by_recipe_is_published_and_loaded_without_this_project(hub, train, make_model, tmp_path):
     """On a model of ours by train.py to the Hub, and by the card's code in a process with peft, not our code."""
     words = {0: ["bad", "poor", "dull"], 1: ["good", "fine", "warm"]}
     (tmp_path / "texts").mkdir()
@@ -162,24 +141,25 @@ def test_a_run_by_recipe_is_published_and_loaded_without_this_project(make_model
     run = tmp_path / "run"
     options = {"dataset": tmp_path / "texts", "base_model": tmp_path / "trained", "output_dir": run}
     options |= {"results_dir": tmp_path, "num_train_epochs": 2, "push_to_hub": True, "hub_model_id": "user/lora"}
-    command = [sys.executable, "train.py", "recipes/relevance/demo_lora.yaml"]
-    command += [str(text) for option, value in options.items() for text in (f"--{option}", value)]
-    with HubServer() as hub:
-        environment = os.environ | hub.environment
-        subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=300)
-        files = hub.repos["models/user/lora"].refs["refs/heads/main"].files
-        base = hub.repos["models/user/lora-base"].refs["refs/heads/main"]
-        adapter = json.loads(files["adapter_config.json"].data)
-        assert (adapter["base_model_name_or_path"], adapter["revision"]) == ("user/lora-base", base.sha)
-        assert "model.safetensors" not in files
-        card = files["README.md"].data.decode()
-        blocks = [part.split("```")[0] for part in card.split("```python\n")[1:]]
-        printed = hub.run("\n".join([*blocks, ON_A_PUBLISHED_BASE]), PYTHONPATH=str(ROOT))
-    logits, *second = json.loads(printed.splitlines()[-1])
-    assert second == ["user/lora-base", base.sha]
+    train("recipes/relevance/demo_lora.yaml", **options)
+    files, base = (hub.repos[f"models/user/{name}"].at("main") for name in ("lora", "lora-base"))
+    files = files.files
+    adapter = json.loads(files["adapter_config.json"].data)
+    assert (adapter["base_model_name_or_path"], adapter["revision"]) == ("user/lora-base", base.sha)
+    assert "model.safetensors" not in files
+    blocks = [part.split("```")[0] for part in files["README.md"].data.decode().split("```python\n")[1:]]
+    printed = hub.run("\n".join([*blocks, "print(output.logits.tolist())"]))
     scope = {}
     exec(blocks[-1].replace("user/lora", str(run)), scope)
-    torch.testing.assert_close(torch.tensor(logits), scope["output"].logits, rtol=1e-5, atol=1e-5)
+    logits = torch.tensor(json.loads(printed.splitlines()[-1]))
+    torch.testing.assert_close(logits, scope["output"].logits, rtol=1e-5, atol=1e-5)
+    # On the base that was published, no other is saved or published.
+    second = tmp_path / "second"
+    published = BiLSTMAttentionForClassification.from_pretrained("user/lora-base")
+    add_adapter(published, tokenizer, "relevance", 2, second).save_pretrained(second)
+    assert not (second / BASE).exists()
+    adapter = json.loads((second / "adapter_config.json").read_text())
+    assert (adapter["base_model_name_or_path"], adapter["revision"]) == ("user/lora-base", base.sha)
     results = json.loads((run / "results.json").read_text())
     assert results["settings"]["lora_rank"] == results["adapter"]["r"] == 4
     assert results["settings"]["embedding_size"] == 6  # the base's
