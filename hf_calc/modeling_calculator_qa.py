@@ -39,7 +39,8 @@ class CalculatorQAModelOutput(ModelOutput):
             examples; one without such a pair adds 0.
         start_logits: (B, T + L) fp32, the smallest number where no answer can start.
         end_logits: (B, T + L) likewise.
-        argument_logits: (B, D) fp32 scores of the candidate pairs, the smallest number where there is none.
+        argument_logits: (B, D) fp32 scores of the candidates, the smallest number where there is none, or over the
+            ceiling of a `SymbolicFunction` where it was not kept.
         argument_index: (B,) the pair given to the calculator, -1 where there is none.
         result_ids: (B, L) tokens of the calculator's result, padding behind its end.
         segment_ids: (B, T + L) 0 question, 1 passage, 2 result, -1 special tokens and padding.
@@ -142,6 +143,25 @@ def argument_cross_entropy(argument_logits: torch.Tensor, labels: torch.Tensor) 
     return torch.where(num_right > 0, cross_entropy / num_right.clamp(min=1), 0.0)
 
 
+def among_all(
+    kept: torch.Tensor, num_candidates: int, result: SymbolicLayerOutput
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores and choices among the candidates kept as those among all D.
+
+    Args:
+        kept: (B, C) their places.
+        num_candidates: D.
+        result: of the symbolic layer, of C candidates.
+
+    Returns:
+        (B, D) the scores, the smallest number where a candidate was not kept, and (S * B,) the chosen candidate.
+    """
+    lowest = torch.finfo(result.scores.dtype).min
+    scores = result.scores.new_full((len(kept), num_candidates), lowest).scatter(1, kept, result.scores)
+    rows = torch.arange(len(result.index), device=kept.device) % len(kept)
+    return scores, torch.where(result.index < 0, -1, kept[rows, result.index.clamp(min=0)])
+
+
 def sampled_answer_loss(
     estimator: str,
     log_likelihood: torch.Tensor,
@@ -197,12 +217,27 @@ class ArgumentScorer(nn.Module):
         self.score = nn.Linear(hidden_size, 1, bias=False)  # what all candidates share, a softmax does not see
 
     def forward(self, mentions: torch.Tensor, arguments: torch.Tensor) -> torch.Tensor:
-        """(B, N, H) vectors and (B, D, K) indices of the arguments, -1 for one left out but the first, to scores."""
+        """(B, N, H) vectors and (B, D, K) indices of the arguments, -1 for one left out, to (B, D) scores."""
+        if arguments.shape[-1] != len(self.hidden):
+            raise ValueError(
+                f"got candidates of {arguments.shape[-1]} arguments, but the model takes {len(self.hidden)}: make it "
+                f"with num_arguments={arguments.shape[-1]}, or load the processor that it was trained with"
+            )
         total = 0
         for layer, index in zip(self.hidden, arguments.unbind(-1), strict=True):
             chosen = layer(mentions).gather(1, index.clamp(min=0).unsqueeze(-1).expand(-1, -1, mentions.shape[-1]))
             total = total + chosen * (index >= 0).unsqueeze(-1)
         return linear_fp32(self.score, torch.relu(total)).squeeze(-1)
+
+    @torch.no_grad()
+    def best(self, mentions: torch.Tensor, arguments: torch.Tensor, count: int) -> torch.Tensor:
+        """(B, count) places of the candidates that score highest, in their own order; there are at least as many.
+
+        At most `count` are scored at once: no more memory than scoring those that are kept, with a gradient, takes.
+        """
+        scores = torch.cat([self(mentions, part) for part in arguments.split(count, 1)], 1)  # (B, D)
+        scores = scores.masked_fill(arguments[..., 0] < 0, -torch.inf)
+        return scores.topk(count, -1).indices.sort(-1).values
 
 
 class BertForCalculatorQA(BertPreTrainedModel):
@@ -266,6 +301,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
         mention_positions: torch.Tensor | None = None,
         candidate_arguments: torch.Tensor | None = None,
         candidate_ids: torch.Tensor | None = None,
+        candidate_results=None,
         answer_spans: torch.Tensor | None = None,
         candidate_answer_spans: torch.Tensor | None = None,
         argument_labels: torch.Tensor | None = None,
@@ -286,8 +322,10 @@ class BertForCalculatorQA(BertPreTrainedModel):
             segment_ids: (B, T) 0 question, 1 passage, -1 special tokens and padding.
             token_type_ids: (B, T) by default told from the segments: PEFT takes them and does not hand them on.
             mention_positions: (B, N) first token of each mention, 0 where there is none.
-            candidate_arguments: (B, D, K) indices into the mentions, -1 for one left out; the first may not be.
+            candidate_arguments: (B, D, K) indices into the mentions, -1 for one left out; all -1 is no candidate.
             candidate_ids: (B, D, L) tokens of each pair's result; a row of padding alone is no candidate.
+            candidate_results: over the ceiling of a `SymbolicFunction`, a `CandidateResults` that makes candidate_ids,
+                candidate_answer_spans and argument_labels for the candidates that are kept.
             answer_spans: (B, S, 2) first and last position of every span of question and passage that equals the
                 answer, padded with -1; gives `end_loss`.
             candidate_answer_spans: (B, D, S, 2) the same in each candidate's result.
@@ -321,6 +359,14 @@ class BertForCalculatorQA(BertPreTrainedModel):
                 first_inputs = reader_inputs | {"inputs_embeds": self._embed(self.bert, input_ids)}
             hidden = self.bert(**first_inputs).last_hidden_state
             mentions = hidden.gather(1, mention_positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+            if candidate_results is not None:
+                num_candidates = candidate_arguments.shape[1]
+                kept = self.argument_scorer.best(mentions, candidate_arguments, candidate_results.max_candidates)
+                index = kept.unsqueeze(-1).expand(-1, -1, candidate_arguments.shape[-1])
+                candidate_arguments = candidate_arguments.gather(1, index)
+                results = candidate_results(candidate_arguments)
+                candidate_ids, candidate_answer_spans = results["candidate_ids"], results.get("candidate_answer_spans")
+                argument_labels = results.get("argument_labels")
             check_indices("candidate_ids", candidate_ids, self.config.vocab_size, VOCABULARY_ADVICE)
             result = self.symbolic_layer(
                 self.argument_scorer(mentions, candidate_arguments),
@@ -333,6 +379,8 @@ class BertForCalculatorQA(BertPreTrainedModel):
                 num_samples,
             )
             argument_logits, argument_index, result_ids = result.scores, result.index, result.token_ids
+            if candidate_results is not None:
+                argument_logits, argument_index = among_all(kept, num_candidates, result)
             num_results = len(argument_index) // len(input_ids)
             if num_results > 1:
                 reader_inputs = {name: torch.cat([rows] * num_results) for name, rows in reader_inputs.items()}
@@ -361,7 +409,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
                 losses = sampled_answer_loss(estimator, log_likelihood, answer_spans, result, same_example)
             loss = end_loss = mean_over_examples(losses, same_example)
             if self.config.use_calculator and argument_labels is not None:
-                cross_entropy = argument_cross_entropy(argument_logits, argument_labels)
+                cross_entropy = argument_cross_entropy(result.scores, argument_labels)
                 argument_loss = mean_over_examples(cross_entropy, same_example)
                 loss = end_loss + argument_loss
         return CalculatorQAModelOutput(
