@@ -231,13 +231,13 @@ class ArgumentScorer(nn.Module):
 
     @torch.no_grad()
     def best(self, mentions: torch.Tensor, arguments: torch.Tensor, count: int) -> torch.Tensor:
-        """(B, count) places of the candidates that score highest, in their own order; there are at least as many.
+        """(B, count) places of the candidates that score highest; there are at least as many.
 
         At most `count` are scored at once: no more memory than scoring those that are kept, with a gradient, takes.
         """
         scores = torch.cat([self(mentions, part) for part in arguments.split(count, 1)], 1)  # (B, D)
         scores = scores.masked_fill(arguments[..., 0] < 0, -torch.inf)
-        return scores.topk(count, -1).indices.sort(-1).values
+        return scores.topk(count, -1).indices
 
 
 class BertForCalculatorQA(BertPreTrainedModel):

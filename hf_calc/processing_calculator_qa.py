@@ -235,7 +235,7 @@ class CalculatorQAProcessor(ProcessorMixin):
             rooms=[self.tokenizer.model_max_length - length for length in lengths],
             answers=row_answers,
             # Over the ceiling of one width, so that parts of a batch go together again.
-            width=self.result_tokens if num_candidates > function.max_candidates else None,
+            width=max(1, self.result_tokens) if num_candidates > function.max_candidates else None,
         )
         if num_candidates <= function.max_candidates:
             return batch | results(arguments)
@@ -349,9 +349,9 @@ class CalculatorQAProcessor(ProcessorMixin):
 
         Returns:
             Per example its answers, the best first, each a dict: `score` (p(start) p(end)), `answer` (text), `segment`
-            (`question`, `passage` or `calculator`), `start` and `end` (its characters in that text), `operands` (two
-            dicts with `value`, `segment`, `start`, `end`, or none) and `calculator` (the result that was read). A
-            text without any token has no answer.
+            (`question`, `passage` or `calculator`), `start` and `end` (its characters in that text), `operands` (a
+            dict for each argument with `value`, `segment`, `start`, `end`, or none) and `calculator` (the result that
+            was read). A text without any token has no answer.
 
         Raises:
             ValueError: outputs of other texts.

@@ -4,7 +4,6 @@ import calendar
 import itertools
 import logging
 import os
-import pickle
 import random
 import re
 from collections import namedtuple
@@ -14,18 +13,12 @@ from functools import partial
 
 import pytest
 import torch
-from datasets import Dataset
 from transformers import AutoProcessor
 
 from hf_calc import (
-    BertForCalculatorQA,
     Calculator,
-    CalculatorQAConfig,
-    CalculatorQADataCollator,
     CalculatorQAPipeline,
     CalculatorQAProcessor,
-    CalculatorQATrainer,
-    CalculatorQATrainingArguments,
     SymbolicFunction,
     find_dates,
     find_names,
@@ -60,26 +53,6 @@ def find_letters(text):
 
 def words(*values):
     return " ".join(map(str, values))
-
-
-@pytest.fixture
-def make(tokenizer_dir):
-    return lambda function, **options: CalculatorQAProcessor.from_pretrained(
-        tokenizer_dir, function=function, **options
-    )
-
-
-@pytest.fixture(scope="module")
-def make_model():
-    def make_model(processor, **facts):
-        vocabulary = max(processor.tokenizer.get_vocab().values()) + 1
-        sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-        dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-        facts = {"num_arguments": processor.num_arguments, "initializer_range": 0.4} | facts
-        torch.manual_seed(1)
-        return BertForCalculatorQA(CalculatorQAConfig(vocab_size=vocabulary, **sizes, **dropout, **facts))
-
-    return make_model
 
 
 def shipped(name):
@@ -134,10 +107,10 @@ def test_candidates_are_the_product_of_the_argument_spaces(arguments, unordered,
         assert (row[len(tuples) :] == -1).all()
 
 
-def test_a_batch_holds_every_result_of_every_row(make):
+def test_a_batch_holds_every_result_of_every_row(load):
     """Two kinds of finds, ragged rows, results of all lengths: the tensors say what a loop over strings says."""
     function = SymbolicFunction(lambda a, b="": f"{'pens ' * a}{b}", [find_digits, find_letters], "many", optional=1)
-    processor = make(function)
+    processor = load(function)
     texts = ["1 0 x", "", "2 y 3 z"], ["3 w", "none", "0"]
     batch = processor(*texts, ["pens", "w", ["y", "z"]])
     for row, pair in enumerate(zip(*texts, strict=True)):
@@ -183,11 +156,11 @@ def test_the_calculator_as_a_plain_function_gives_the_same_tensors(tokenizer_dir
     assert exists.sum() > 100
 
 
-def test_functions_that_raise_or_say_nothing_have_no_candidate_there(make, caplog):
+def test_functions_that_raise_or_say_nothing_have_no_candidate_there(load, caplog):
     def divide(a, b):
         return "" if a == 3 else str(a / b)
 
-    processor = make(SymbolicFunction(divide, [find_digits, find_digits]))
+    processor = load(SymbolicFunction(divide, [find_digits, find_digits]))
     with caplog.at_level(logging.WARNING, "hf_calc.symbolic_function"):
         batch = processor(["how many?"] * 2, ["3 0 4", "0"], ["1.0", "pens"])
         processor("how many?", "3 0 4")
@@ -199,16 +172,16 @@ def test_functions_that_raise_or_say_nothing_have_no_candidate_there(make, caplo
     assert {pair for pair, has in zip(arguments, has_result, strict=True) if has} == {(1, 0), (1, 2), (2, 0), (2, 2)}
     assert not batch["candidate_ids"][1].any()
     for nothing in ("", " \n", "\u200b"):
-        assert not make(SymbolicFunction(lambda a, n=nothing: n, [find_digits], "f"))("a", "1")["candidate_ids"].any()
+        assert not load(SymbolicFunction(lambda a, n=nothing: n, [find_digits], "f"))("a", "1")["candidate_ids"].any()
     with pytest.raises(TypeError, match="f must return a string, '' where it has no result; got 3 for"):
-        make(SymbolicFunction(lambda a: a, [find_digits], "f"))("a", "3")
+        load(SymbolicFunction(lambda a: a, [find_digits], "f"))("a", "3")
     with pytest.raises(TypeError, match="got None"):
-        make(SymbolicFunction(lambda a: None, [find_digits], "f"))("a", "3")
+        load(SymbolicFunction(lambda a: None, [find_digits], "f"))("a", "3")
     with pytest.raises(KeyboardInterrupt):
         SymbolicFunction(lambda a: (_ for _ in ()).throw(KeyboardInterrupt), [find_digits], "f").function(1).__next__()
 
 
-def test_what_is_typed_is_only_text(make, make_model, tmp_path, monkeypatch):
+def test_what_is_typed_is_only_text(load, make_model, tmp_path, monkeypatch):
     """Code, templates, tokens and patterns in a text, as names and as results."""
     monkeypatch.chdir(tmp_path)
     hostile = [
@@ -219,7 +192,7 @@ def test_what_is_typed_is_only_text(make, make_model, tmp_path, monkeypatch):
         "'; drop table x --",
     ]
     function = SymbolicFunction(lambda name: name, [find_names(hostile)], name="echo")
-    processor = make(function)
+    processor = load(function)
     passage = " and ".join(hostile)
     batch = processor(hostile[0], passage, [hostile])
     assert batch["candidate_ids"].shape[1] == 6
@@ -322,9 +295,9 @@ def test_dates(text, found):
 
 
 @pytest.mark.parametrize("name", [*SHIPPED, "look_up"])
-def test_every_shipped_function_from_text_to_tensors(make, name):
+def test_every_shipped_function_from_text_to_tensors(load, name):
     question, passage, answer, num_arguments, num_results = TEXTS[name]
-    processor = make(shipped(name))
+    processor = load(shipped(name))
     batch = processor(question, passage, answer)
     assert processor.num_arguments == num_arguments == batch["candidate_arguments"].shape[2]
     assert (batch["candidate_ids"][0, :, 0] > 0).sum() == num_results
@@ -338,11 +311,11 @@ def test_every_shipped_function_from_text_to_tensors(make, name):
     assert [ids[ids > 0].tolist() for ids in right] == [processor.tokenizer(r)["input_ids"][1:] for r in results]
 
 
-def test_what_shows_how_a_result_came_about_makes_no_label(make):
+def test_what_shows_how_a_result_came_about_makes_no_label(load):
     string = "95 = 72 + 23 , 49 = 72 - 23 , 7 > 5 and 3 numbers , 30 days"
     parts = [(m.start(), int(m[0])) for m in re.finditer("[0-9]+", string)]
     assert [n for start, n in parts if is_result(string, start)] == [95, 49, 7, 30]
-    processor = make("comparison")
+    processor = load("comparison")
     for answer, labels in (("17", [1, 0, 0]), ("9", [0, 0, 0]), ("30", [0, 1, 1])):
         batch = processor("who?", "17 9 30", answer)
         assert batch["argument_labels"].tolist() == [labels]
@@ -350,16 +323,16 @@ def test_what_shows_how_a_result_came_about_makes_no_label(make):
         assert holds.tolist() == [answer in pair for pair in (("17", "9"), ("17", "30"), ("9", "30"))]
 
 
-def test_number_words_count_for_functions_too(make):
+def test_number_words_count_for_functions_too(load):
     for number_words, count in ((True, 1), (False, 0)):
-        batch = make("total", number_words=number_words)("how many?", "anna has two pens and 3 yards", "five")
+        batch = load("total", number_words=number_words)("how many?", "anna has two pens and 3 yards", "five")
         assert (batch["candidate_ids"][..., 0] > 0).sum() == count
         assert batch["argument_labels"].sum() == count
 
 
-def test_a_result_too_long_for_its_window_is_no_candidate(make, caplog):
+def test_a_result_too_long_for_its_window_is_no_candidate(load, caplog):
     logging.Logger.warning_once.cache_clear()
-    processor = make(
+    processor = load(
         SymbolicFunction(lambda a: "pens " * a, [find_digits], "pens"), model_max_length=32, stride=2, result_tokens=8
     )
     with caplog.at_level(logging.WARNING, "hf_calc.candidate_results"):
@@ -371,7 +344,7 @@ def test_a_result_too_long_for_its_window_is_no_candidate(make, caplog):
     assert "A result of pens does not fit" in record.getMessage()
 
 
-def test_wrong_functions_are_told(make, processor):
+def test_wrong_functions_are_told(load, processor):
     finders = [find_digits, find_digits]
     for error, message, call in (
         (TypeError, "needed a function, finders .* got 5", lambda: SymbolicFunction(5, finders)),
@@ -384,134 +357,20 @@ def test_wrong_functions_are_told(make, processor):
         (ValueError, "called with 2 values", lambda: SymbolicFunction(lambda a: "", finders)),
         (ValueError, "called with 1 values", lambda: SymbolicFunction(lambda a, b: "", finders, optional=1)),
         (ValueError, "called with 2 values", lambda: SymbolicFunction(words, finders, keep=lambda a: True)),
-        (TypeError, "function must be a SymbolicFunction or one of arithmetic, comparison", lambda: make(words)),
-        (ValueError, "'sum' is none of the functions .*arithmetic, comparison", lambda: make("sum")),
-        (ValueError, "total is a shipped function", lambda: make(SymbolicFunction(words, finders, name="total"))),
-        (ValueError, "arithmetic is a shipped", lambda: make(SymbolicFunction(words, finders, name="arithmetic"))),
-        (ValueError, "found 1 at characters 2 to 2", lambda: make(
+        (TypeError, "function must be a SymbolicFunction or one of arithmetic, comparison", lambda: load(words)),
+        (ValueError, "'sum' is none of the functions .*arithmetic, comparison", lambda: load("sum")),
+        (ValueError, "total is a shipped function", lambda: load(SymbolicFunction(words, finders, name="total"))),
+        (ValueError, "arithmetic is a shipped", lambda: load(SymbolicFunction(words, finders, name="arithmetic"))),
+        (ValueError, "found 1 at characters 2 to 2", lambda: load(
             SymbolicFunction(words, [lambda text: [(1, 2, 2)]]))("the", "the")),
     ):  # fmt: skip
         with pytest.raises(error, match=message):
             call()
 
 
-# The ceiling.
-
-
-@pytest.fixture
-def many():
-    """A text with ten numbers, 45 pairs, and one with three; and the sum of any two of them as a function."""
-
-    def make_function(max_candidates):
-        name, numbers = "sum_of_two", [find_quantities] * 2
-        return SymbolicFunction(lambda a, b: f"{a + b}", numbers, name, unordered=True, max_candidates=max_candidates)
-
-    return make_function, (["how many pens?"] * 2, ["3 14 15 92 65 35 89 79 32 38", "7 20 5"], ["157", "27"])
-
-
-@pytest.mark.parametrize("facts", [{}, {"share_encoder": False}])
-@pytest.mark.parametrize("ceiling", [1, 2, 7, 44, 45, 1000])
-def test_over_the_ceiling_the_best_by_score_are_kept(make, make_model, many, ceiling, facts):
-    make_function, texts = many
-    unlimited = make(make_function(1000), result_tokens=8)
-    model = make_model(unlimited, **facts).double().eval()
-    full = unlimited(*texts)
-    expected = model(**full)
-    batch = make(make_function(ceiling), result_tokens=8)(*texts)
-    assert ("candidate_results" in batch) == (ceiling < 45)
-    output = model(**batch)
-    lowest = torch.finfo(torch.float64).min
-    for row, count in enumerate((45, 3)):
-        scores = expected.argument_logits[row, :count]
-        best = set(scores.topk(min(ceiling, count)).indices.tolist())
-        kept = output.argument_logits[row] > lowest
-        assert set(kept.nonzero()[:, 0].tolist()) == best
-        torch.testing.assert_close(output.argument_logits[row][kept], expected.argument_logits[row][kept])
-    assert output.argument_logits.shape == expected.argument_logits.shape
-    assert output.argument_index.equal(expected.argument_index)
-    count = min(expected.result_ids.shape[1], output.result_ids.shape[1])
-    assert output.result_ids[:, :count].equal(expected.result_ids[:, :count])
-    tokens = batch["input_ids"].shape[1] + count
-    torch.testing.assert_close(output.start_logits[:, :tokens], expected.start_logits[:, :tokens])
-
-
-def test_losses_over_the_ceiling(make, make_model, many):
-    """Nothing but the kept: with all 45 as without a ceiling, with fewer as by a mask, and labels may get lost."""
-    make_function, texts = many
-    unlimited = make(make_function(1000))
-    model = make_model(unlimited).double().eval()
-    full = unlimited(*texts)
-    assert full["argument_labels"].sum(1).tolist() == [1, 1]
-    scores = model(**full).argument_logits
-    for ceiling in (3, 20, 44):
-        batch = make(make_function(ceiling))(*texts)
-        kept = torch.zeros_like(scores, dtype=torch.bool).scatter(1, scores.topk(ceiling).indices, True)
-        masked = full | {
-            "candidate_ids": full["candidate_ids"] * kept.unsqueeze(-1),
-            "argument_labels": full["argument_labels"] * kept,
-        }
-        for name in ("loss", "end_loss", "argument_loss"):
-            torch.testing.assert_close(model(**batch)[name], model(**masked)[name])
-    model.train()
-    for estimator in ("straight_through_gumbel", "reinforce", "marginal"):
-        model.zero_grad()
-        output = model(**batch, estimator=estimator)
-        output.loss.backward()
-        assert model.argument_scorer.score.weight.grad.abs().sum() > 0
-        chosen = output.argument_logits[0, output.argument_index[::2]]  # the row of 45
-        assert (chosen > torch.finfo(torch.float64).min).all()
-
-
-def test_the_ceiling_is_told_once(make, many, caplog):
-    make_function, texts = many
-    processor = make(make_function(7))
-    with caplog.at_level(logging.WARNING, "hf_calc.symbolic_function"):
-        processor(*texts)
-        processor("how many?", "1 2 3 4 5 6 7")
-    (record,) = caplog.records
-    assert "a text has 45 candidates for sum_of_two: of each text the 7 that the model scores best" in str(record.msg)
-
-
-@pytest.mark.parametrize("batch_size", [1, 2])
-def test_answers_over_the_ceiling(make, make_model, many, batch_size):
-    make_function, texts = many
-    found = []
-    for ceiling in (5, 1000):
-        processor = make(make_function(ceiling))
-        pipe = CalculatorQAPipeline(make_model(processor).double(), processor=processor, device="cpu")
-        rows = [{"question": q, "context": c} for q, c in zip(*texts[:2], strict=True)]
-        found.append(pipe(rows, batch_size=batch_size, top_k=3))
-    for answers, expected in zip(*found, strict=True):
-        for answer, other in zip(answers, expected, strict=True):
-            assert answer == other | {"score": pytest.approx(other["score"])}
-            assert len(answer["operands"]) == 2
-
-
-def test_a_batch_over_the_ceiling_comes_from_another_process(make):
-    """As from the workers of a DataLoader, for a function that can be imported."""
-    function = SymbolicFunction(total, [find_quantities] * 3, "sums", unordered=True, optional=1, max_candidates=3)
-    batch = make(function)("how many?", "3 14 15 92", "32")
-    one, other = (
-        results(batch["candidate_arguments"])
-        for results in (batch["candidate_results"], pickle.loads(pickle.dumps(batch["candidate_results"])))
-    )
-    assert one["argument_labels"].sum() == 1
-    assert all(one[name].equal(other[name]) for name in one)
-
-
-def test_results_of_other_rows_are_refused(make, many):
-    make_function, texts = many
-    batch = make(make_function(3))(*texts)
-    with pytest.raises(ValueError, match="arguments of 1 rows for results of 2: run one process a device"):
-        batch["candidate_results"](batch["candidate_arguments"][:1])
-
-
-# Saving, training, asking.
-
-
 @pytest.mark.parametrize("name", [*SHIPPED, "look_up"])
-def test_saving_keeps_the_function(make, name, tmp_path):
-    processor, given = make(shipped(name)), {"function": look_up(TABLE)} if name == "look_up" else {}
+def test_saving_keeps_the_function(load, name, tmp_path):
+    processor, given = load(shipped(name)), {"function": look_up(TABLE)} if name == "look_up" else {}
     for k in range(2):  # a loaded one is saved as well
         processor.save_pretrained(tmp_path / str(k))
         if given:
@@ -525,10 +384,10 @@ def test_saving_keeps_the_function(make, name, tmp_path):
         processor = loaded
 
 
-def test_a_function_that_cannot_be_copied_or_pickled_is_saved_by_name(make, tmp_path):
+def test_a_function_that_cannot_be_copied_or_pickled_is_saved_by_name(load, tmp_path):
     lock = open(os.devnull)  # noqa: SIM115
     function = SymbolicFunction(partial(lambda file, a: f"{a}", lock), [find_digits], name="mine")
-    processor = make(function)
+    processor = load(function)
     processor.save_pretrained(tmp_path)
     assert "mine" in (tmp_path / "processor_config.json").read_text()
     assert "SymbolicFunction" not in (tmp_path / "processor_config.json").read_text()
@@ -537,26 +396,9 @@ def test_a_function_that_cannot_be_copied_or_pickled_is_saved_by_name(make, tmp_
     lock.close()
 
 
-def make_trainer(processor, model, folder, rows, **options):
-    rows = Dataset.from_list([dict(zip(("question", "passage", "answer"), row, strict=True)) for row in rows])
-    return CalculatorQATrainer(
-        model=model,
-        args=CalculatorQATrainingArguments(
-            str(folder), max_steps=1, use_cpu=True, report_to="none", disable_tqdm=True, learning_rate=1e-2, **options
-        ),
-        data_collator=CalculatorQADataCollator(processor),
-        train_dataset=rows,
-        eval_dataset=rows,
-        processing_class=processor,
-    )
-
-
-@pytest.mark.parametrize("name", [*SHIPPED, "look_up", "over the ceiling"])
-def test_a_step_moves_every_parameter(make, make_model, many, tmp_path, name):
-    if name == "over the ceiling":
-        processor, rows = make(many[0](20)), list(zip(*many[1], strict=True))
-    else:
-        processor, rows = make(shipped(name)), [TEXTS[name][:3]]
+@pytest.mark.parametrize("name", [*SHIPPED, "look_up"])
+def test_a_step_moves_every_parameter(load, make_model, make_trainer, tmp_path, name):
+    processor, rows = load(shipped(name)), [TEXTS[name][:3]]
     rows += [(question, passage, question.split()[0]) for question, passage, _ in rows]  # one that is always found
     model = make_model(processor)
     trainer = make_trainer(processor, model, tmp_path, rows)
@@ -566,8 +408,8 @@ def test_a_step_moves_every_parameter(make, make_model, many, tmp_path, name):
     assert trainer.evaluate()["eval_loss"] > 0
 
 
-def test_a_model_for_another_number_of_arguments_is_refused(make, make_model, tmp_path):
-    processor = make("total")
+def test_a_model_for_another_number_of_arguments_is_refused(load, make_model, make_trainer, tmp_path):
+    processor = load("total")
     model = make_model(processor, num_arguments=2)
     rows = [TEXTS["total"][:3]]
     with pytest.raises(ValueError, match="total, takes 4 arguments but the model 2: make the model with num_arg"):
@@ -579,9 +421,9 @@ def test_a_model_for_another_number_of_arguments_is_refused(make, make_model, tm
 
 
 @pytest.mark.parametrize("name", [*SHIPPED, "look_up"])
-def test_answers_name_operands_and_result(make, make_model, name):
+def test_answers_name_operands_and_result(load, make_model, name):
     question, passage, *_ = TEXTS[name]
-    processor = make(shipped(name))
+    processor = load(shipped(name))
     pipe = CalculatorQAPipeline(make_model(processor), processor=processor, device="cpu")
     answers = pipe(question=question, context=passage, top_k=300)
     assert "calculator" in {answer["segment"] for answer in answers}
@@ -595,8 +437,8 @@ def test_answers_name_operands_and_result(make, make_model, name):
         assert [o["value"] for o in answer["operands"]] == [str(value) for value in read]
 
 
-def test_a_text_without_arguments(make, make_model):
-    processor = make("total")
+def test_a_text_without_arguments(load, make_model):
+    processor = load("total")
     batch = processor("how many?", "5 pens", "5")
     assert batch["candidate_arguments"].tolist() == [[[-1] * 4]]
     assert batch["candidate_ids"].tolist() == [[[0]]]
