@@ -1,4 +1,4 @@
-"""A calculator as a differentiable layer of BERT, for question answering over numbers (Yoshikawa et al.)."""
+"""A calculator or another function as a differentiable layer of BERT, for question answering (Yoshikawa et al.)."""
 
 from transformers import AutoConfig, AutoModel, AutoModelForQuestionAnswering, AutoProcessor
 from transformers.pipelines import PIPELINE_REGISTRY
@@ -9,6 +9,8 @@ from .data_collator import CalculatorQADataCollator
 from .modeling_calculator_qa import BertForCalculatorQA
 from .pipeline import TASK, CalculatorQAPipeline
 from .processing_calculator_qa import CalculatorQAProcessor
+from .quantities import find_quantities
+from .symbolic_function import SymbolicFunction, find_dates, find_names, look_up
 from .symbolic_layer import SymbolicLayer
 from .trainer import CalculatorQATrainer, CalculatorQATrainingArguments
 
@@ -32,5 +34,10 @@ __all__ = [
     "CalculatorQAProcessor",
     "CalculatorQATrainer",
     "CalculatorQATrainingArguments",
+    "SymbolicFunction",
     "SymbolicLayer",
+    "find_dates",
+    "find_names",
+    "find_quantities",
+    "look_up",
 ]

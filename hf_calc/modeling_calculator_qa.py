@@ -54,11 +54,11 @@ class CalculatorQAModelOutput(ModelOutput):
             examples; one without such a pair adds 0. Of several steps the sum, each against `step_labels`.
         start_logits: (B, T + L) fp32, the smallest number where no answer can start.
         end_logits: (B, T + L) likewise.
-        argument_logits: (B, D) fp32 scores of the candidate pairs, the smallest number where there is none; of several
-            steps, those of the first.
+        argument_logits: (B, D) fp32 scores of the candidates, the smallest number where there is none, or over the
+            ceiling of a `SymbolicFunction` where it was not kept; of several steps, those of the first.
         step_argument_logits: of several steps, those of the second and so on, each with a D of its own.
-        argument_index: (B,) the pair given to the calculator, -1 where there is none. Of several steps (B, num_steps)
-            candidates as `step_arguments` counts them, 0 for doing nothing.
+        argument_index: (B,) the candidate chosen, -1 where there is none. Of several steps (B, num_steps) candidates
+            as `step_arguments` counts them, 0 for doing nothing.
         result_ids: (B, L) tokens of the calculator's result, padding behind its end.
         segment_ids: (B, T + L) 0 question, 1 passage, 2 result, -1 special tokens and padding.
         position_ids: (B, T + L) place in `[CLS] Q [SEP] P [SEP] F(s) [SEP]` without padding.
@@ -169,6 +169,25 @@ def argument_cross_entropy(argument_logits: torch.Tensor, labels: torch.Tensor) 
     return torch.where(num_right > 0, cross_entropy / num_right.clamp(min=1), 0.0)
 
 
+def among_all(
+    kept: torch.Tensor, num_candidates: int, result: SymbolicLayerOutput
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores and choices among the candidates kept as those among all D.
+
+    Args:
+        kept: (B, C) their places.
+        num_candidates: D.
+        result: of the symbolic layer, of C candidates.
+
+    Returns:
+        (B, D) the scores, the smallest number where a candidate was not kept, and (S * B,) the chosen candidate.
+    """
+    lowest = torch.finfo(result.scores.dtype).min
+    scores = result.scores.new_full((len(kept), num_candidates), lowest).scatter(1, kept, result.scores)
+    rows = torch.arange(len(result.index), device=kept.device) % len(kept)
+    return scores, torch.where(result.index < 0, -1, kept[rows, result.index.clamp(min=0)])
+
+
 def sampled_answer_loss(
     estimator: str,
     log_likelihood: torch.Tensor,
@@ -205,6 +224,11 @@ def mean_over_examples(rows: torch.Tensor, same_example: torch.Tensor) -> torch.
     return (rows * share).sum() / share.sum()
 
 
+def gather_mentions(hidden: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """The hidden states (B, T, H) at the positions (B, N)."""
+    return hidden.gather(1, positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+
+
 def linear_fp32(layer: nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
     """A last layer's scores in at least fp32 also under autocast: in bf16, near ones would tie."""
     with torch.autocast(inputs.device.type, enabled=False):
@@ -224,12 +248,27 @@ class ArgumentScorer(nn.Module):
         self.score = nn.Linear(hidden_size, 1, bias=False)  # what all candidates share, a softmax does not see
 
     def forward(self, mentions: torch.Tensor, arguments: torch.Tensor) -> torch.Tensor:
-        """(B, N, H) vectors and (B, D, K) indices of the arguments, -1 for one left out but the first, to scores."""
+        """(B, N, H) vectors and (B, D, K) indices of the arguments, -1 for one left out, to (B, D) scores."""
+        if arguments.shape[-1] != len(self.hidden):
+            raise ValueError(
+                f"got candidates of {arguments.shape[-1]} arguments, but the model takes {len(self.hidden)}: make it "
+                f"with num_arguments={arguments.shape[-1]}, or load the processor that it was trained with"
+            )
         total = 0
         for layer, index in zip(self.hidden, arguments.unbind(-1), strict=True):
             chosen = layer(mentions).gather(1, index.clamp(min=0).unsqueeze(-1).expand(-1, -1, mentions.shape[-1]))
             total = total + chosen * (index >= 0).unsqueeze(-1)
         return linear_fp32(self.score, torch.relu(total)).squeeze(-1)
+
+    @torch.no_grad()
+    def best(self, mentions: torch.Tensor, arguments: torch.Tensor, count: int) -> torch.Tensor:
+        """(B, count) places of the candidates that score highest; there are at least as many.
+
+        At most `count` are scored at once: no more memory than scoring those that are kept, with a gradient, takes.
+        """
+        scores = torch.cat([self(mentions, part) for part in arguments.split(count, 1)], 1)  # (B, D)
+        scores = scores.masked_fill(arguments[..., 0] < 0, -torch.inf)
+        return scores.topk(count, -1).indices
 
 
 class BertForCalculatorQA(BertPreTrainedModel):
@@ -307,6 +346,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
         mention_positions: torch.Tensor | None = None,
         candidate_arguments: torch.Tensor | None = None,
         candidate_ids: torch.Tensor | None = None,
+        candidate_results=None,
         answer_spans: torch.Tensor | None = None,
         candidate_answer_spans: torch.Tensor | None = None,
         argument_labels: torch.Tensor | None = None,
@@ -329,8 +369,10 @@ class BertForCalculatorQA(BertPreTrainedModel):
             segment_ids: (B, T) 0 question, 1 passage, -1 special tokens and padding.
             token_type_ids: (B, T) by default told from the segments: PEFT takes them and does not hand them on.
             mention_positions: (B, N) first token of each mention, 0 where there is none.
-            candidate_arguments: (B, D, K) indices into the mentions, -1 for one left out; the first may not be.
+            candidate_arguments: (B, D, K) indices into the mentions, -1 for one left out; all -1 is no candidate.
             candidate_ids: (B, D, L) tokens of each pair's result; a row of padding alone is no candidate.
+            candidate_results: over the ceiling of a `SymbolicFunction`, a `CandidateResults` that makes candidate_ids,
+                candidate_answer_spans and argument_labels for the candidates that are kept.
             answer_spans: (B, S, 2) first and last position of every span of question and passage that equals the
                 answer, padded with -1; gives `end_loss`.
             candidate_answer_spans: (B, D, S, 2) the same in each candidate's result.
@@ -364,7 +406,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
             "token_type_ids": token_type_ids,
             "position_ids": (attention_mask.cumsum(-1) - 1).clamp(min=0),
         }
-        argument_logits = step_argument_logits = argument_index = result_ids = None
+        argument_logits = step_argument_logits = argument_index = result_ids = steps = None
         num_results = 1  # R
         if self.config.use_calculator:
             first_inputs = reader_inputs
@@ -384,8 +426,20 @@ class BertForCalculatorQA(BertPreTrainedModel):
                     answer_spans = torch.cat([answer_spans, *(step.answer_spans for step in steps)], 1)
                     argument_labels = [step.labels for step in steps]
             else:
+                kept, num_candidates = None, candidate_arguments.shape[1]
+                if candidate_results is not None:
+                    kept, candidate_arguments, results = self._keep_best(
+                        hidden, mention_positions, candidate_arguments, candidate_results
+                    )
+                    candidate_ids, candidate_answer_spans = (
+                        results["candidate_ids"],
+                        results.get("candidate_answer_spans"),
+                    )
+                    argument_labels = results.get("argument_labels")
                 result = self._choose(hidden, mention_positions, candidate_arguments, candidate_ids, choice)
                 argument_logits, argument_index, result_ids = result.scores, result.index, result.token_ids
+                if kept is not None:
+                    argument_logits, argument_index = among_all(kept, num_candidates, result)
                 num_results = len(argument_index) // len(input_ids)
                 if num_results > 1:
                     reader_inputs = {name: torch.cat([rows] * num_results) for name, rows in reader_inputs.items()}
@@ -414,8 +468,8 @@ class BertForCalculatorQA(BertPreTrainedModel):
                 losses = sampled_answer_loss(estimator, log_likelihood, answer_spans, result, same_example)
             loss = end_loss = mean_over_examples(losses, same_example)
             if self.config.use_calculator and argument_labels is not None:
-                scores = (argument_logits, *(step_argument_logits or ()))
-                labels = argument_labels if step_argument_logits else [argument_labels]
+                scores = [step.result.scores for step in steps] if steps else [result.scores]
+                labels = argument_labels if steps else [argument_labels]
                 argument_loss = sum(
                     mean_over_examples(argument_cross_entropy(*pair), same_example)
                     for pair in zip(scores, labels, strict=True)
@@ -444,9 +498,16 @@ class BertForCalculatorQA(BertPreTrainedModel):
         check_indices("input_ids", input_ids, self.config.vocab_size, VOCABULARY_ADVICE)
         return encoder.get_input_embeddings()(input_ids)
 
+    def _keep_best(self, hidden: torch.Tensor, positions, arguments, candidate_results) -> tuple:
+        """The second stage over the ceiling: places, arguments and results of the candidates that score best."""
+        mentions = gather_mentions(hidden, positions)
+        kept = self.argument_scorer.best(mentions, arguments, candidate_results.max_candidates)
+        arguments = arguments.gather(1, kept.unsqueeze(-1).expand(-1, -1, arguments.shape[-1]))
+        return kept, arguments, candidate_results(arguments)
+
     def _choose(self, hidden: torch.Tensor, positions, arguments, candidate_ids, choice: tuple) -> SymbolicLayerOutput:
         """One candidate of each row, by the hidden states (B, T, H) at the positions (B, M) of its numbers."""
-        mentions = hidden.gather(1, positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+        mentions = gather_mentions(hidden, positions)
         check_indices("candidate_ids", candidate_ids, self.config.vocab_size, VOCABULARY_ADVICE)
         embedding = self.second_encoder.get_input_embeddings().weight
         return self.symbolic_layer(self.argument_scorer(mentions, arguments), candidate_ids, embedding, *choice)

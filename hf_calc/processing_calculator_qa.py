@@ -11,7 +11,8 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from transformers import BatchEncoding, BertTokenizer, ProcessorMixin
@@ -19,9 +20,11 @@ from transformers.tokenization_utils_base import LARGE_INTEGER
 from transformers.utils import logging
 
 from .calculator import TOKENS, Calculator, Numbers, format_number, pack_left
+from .candidate_results import CandidateResults, encode_results
 from .chains import STEP_MARK, describe_steps
-from .quantities import find_quantities
+from .quantities import find_quantities, find_words
 from .span_decoding import SpanPredictions, best_spans
+from .symbolic_function import SymbolicFunction, resolve
 
 logger = logging.get_logger(__name__)
 
@@ -59,9 +62,10 @@ def pair_arguments(num_quantities: int) -> torch.Tensor:
 
 
 class _Mention(NamedTuple):
-    """A number of a row: its value, its segment and characters there, its first and last token."""
+    """What a finder found in a row: its value, whose find it is, segment and characters, first and last token."""
 
-    value: Decimal
+    value: Any
+    kind: int
     segment: int
     start: int
     end: int
@@ -70,11 +74,12 @@ class _Mention(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """Tokenized rows: the encoding of all, the example and the numbers of each."""
+    """Tokenized rows: the encoding of all, and of each the example, what may be an argument, and the numbers."""
 
     encoding: BatchEncoding
     examples: list[int]
     mentions: list[list[_Mention]]
+    numbers: list[list[_Mention]]
 
 
 class CalculatorQAProcessor(ProcessorMixin):
@@ -83,18 +88,21 @@ class CalculatorQAProcessor(ProcessorMixin):
     Args:
         tokenizer: of the BERT checkpoint; its digits are split. Its `model_max_length` is the most that the model
             reads, the calculator's result included; 512 if it has none.
-        operations: of the `Calculator`.
+        operations: of the `Calculator`, where the function is its arithmetic.
         number_words: whether number words are numbers too, see `find_quantities`.
         stride: tokens by which the windows of a long passage overlap.
         result_tokens: room kept in a full window for the calculator's result, by default 32 for each number that it
-            computes, enough for 7 digits; for each of several steps as much. A pair whose result does not fit behind
-            its window is no candidate, and with a single step the log says so.
+            computes, enough for 7 digits, and 64 for other functions; for each of several steps as much. A pair whose
+            result does not fit behind its window is no candidate, and with a single step the log says so.
         num_steps: how often the model may calculate, see `CalculatorQAConfig`. With several steps it makes the
             candidates itself, from the numbers' values.
+        function: what is computed: "arithmetic", another shipped function by name (`comparison`, `date_difference`,
+            `total`), or a `SymbolicFunction`, which is saved by its name alone and has to be given again on loading.
 
     Raises:
-        TypeError: no BERT tokenizer.
-        ValueError: unknown operations, no steps, or no room left for text.
+        TypeError: no BERT tokenizer, or a function that is neither a name nor a `SymbolicFunction`.
+        ValueError: unknown operations or functions, no steps or several of another function than arithmetic, or no
+            room left for text.
     """
 
     def __init__(
@@ -105,21 +113,28 @@ class CalculatorQAProcessor(ProcessorMixin):
         stride: int = 64,
         result_tokens: int | None = None,
         num_steps: int = 1,
+        function: SymbolicFunction | str = "arithmetic",
         **kwargs,
     ):
         tokenizer = split_digits(tokenizer)
+        tokenizer.init_kwargs.pop("function", None)  # it is handed what the processor is, and saves it
         if tokenizer.model_max_length > LARGE_INTEGER:  # the checkpoint does not say
             tokenizer.model_max_length = 512
         super().__init__(tokenizer, **kwargs)
-        self.calculator = Calculator(operations)
+        calculator = Calculator(operations)
+        self.calculator = calculator if function == "arithmetic" else resolve(function)
+        self.function = function if isinstance(function, str) else function.name
         self.operations = list(operations)
         self.number_words = number_words
+        self._find_numbers = partial(find_quantities, number_words=number_words)
         self.stride = stride
         if num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, got {num_steps}")
+        if num_steps > 1 and self.function != "arithmetic":
+            raise ValueError(f"num_steps={num_steps} needs the function arithmetic, got {self.function}")
         self.num_steps = num_steps
         if result_tokens is None:
-            result_tokens = 32 * len(self.calculator.expressions)
+            result_tokens = 32 * len(calculator.expressions) if function == "arithmetic" else 64
         self.result_tokens = result_tokens
         self._result_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(TOKENS)))
         # A window is [CLS] Q [SEP] P [SEP]; each holds enough of the passage to get ahead by at least its overlap.
@@ -133,12 +148,17 @@ class CalculatorQAProcessor(ProcessorMixin):
             )
 
     @property
+    def num_arguments(self) -> int:
+        """K, how many mentions the function takes."""
+        return self.calculator.num_arguments if isinstance(self.calculator, SymbolicFunction) else 2
+
+    @property
     def calculation(self) -> dict:
         """What the model must know: `CalculatorQAConfig(..., **processor.calculation)`."""
-        if self.num_steps == 1:
-            return {"num_steps": 1}
-        ids = self._result_ids.tolist()
-        return {"num_steps": self.num_steps, "operations": self.operations, "calculator_token_ids": ids}
+        facts = {"num_arguments": self.num_arguments, "num_steps": self.num_steps}
+        if self.num_steps > 1:
+            facts |= {"operations": self.operations, "calculator_token_ids": self._result_ids.tolist()}
+        return facts
 
     def __call__(
         self,
@@ -155,10 +175,12 @@ class CalculatorQAProcessor(ProcessorMixin):
 
         Returns:
             input_ids, attention_mask, token_type_ids, segment_ids (B, T), example_ids (B,),
-            mention_positions (B, N), candidate_arguments (B, D, 2), candidate_ids (B, D, L), and with answers
-            answer_spans (B, S, 2), candidate_answer_spans (B, D, S, 2), argument_labels (B, D). With several steps,
-            in place of all that is of candidates, the values of the N numbers, quantity_values (B, N, 2), and of the
-            A spellings of the answer, answer_values (B, A, 2), as the fields of `Numbers`.
+            mention_positions (B, N), candidate_arguments (B, D, K), candidate_ids (B, D, L), and with answers
+            answer_spans (B, S, 2), candidate_answer_spans (B, D, S, 2), argument_labels (B, D). Over the ceiling of a
+            `SymbolicFunction`, candidate_results stands for all but the spans in question and passage: the model
+            calls it for the candidates that it keeps. With several steps, in place of all that is of candidates, the
+            values of the N numbers, quantity_values (B, N, 2), and of the A spellings of the answer, answer_values
+            (B, A, 2), as the fields of `Numbers`.
 
         Raises:
             ValueError: lists of different lengths, or a question that leaves no room for a passage.
@@ -170,25 +192,31 @@ class CalculatorQAProcessor(ProcessorMixin):
             for name in ("input_ids", "attention_mask", "token_type_ids", "special_tokens_mask")
         )
 
-        counts = torch.tensor([len(mentions) for mentions in rows.mentions])
-        width = max(2, int(counts.max()))  # so that D is never 0
-        is_number = torch.arange(width) < counts.unsqueeze(1)  # (B, N)
-        positions = torch.zeros(is_number.shape, dtype=torch.long)
-        positions[is_number] = torch.tensor([m.first_token for row in rows.mentions for m in row], dtype=torch.long)
-
         batch = {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
             "token_type_ids": token_type_ids,
             "segment_ids": torch.where(is_special > 0, -1, token_type_ids),
             "example_ids": torch.tensor(rows.examples),
-            "mention_positions": positions,
         }
-        answers = [answers] if isinstance(answers, str) else answers
+        if answers is not None:
+            answers = [answers] if isinstance(answers, str) else answers
+        if isinstance(self.calculator, SymbolicFunction):
+            return BatchEncoding(batch | self._function_candidates(questions, passages, answers, rows))
+
+        counts = torch.tensor([len(mentions) for mentions in rows.mentions])
+        width = max(2, int(counts.max()))  # so that D is never 0
+        is_number = torch.arange(width) < counts.unsqueeze(1)  # (B, N)
+        positions = torch.zeros(is_number.shape, dtype=torch.long)
+        positions[is_number] = torch.tensor([m.first_token for row in rows.mentions for m in row], dtype=torch.long)
+        batch["mention_positions"] = positions
         if self.num_steps > 1:
             batch["quantity_values"] = _padded_values([[m.value for m in row] for row in rows.mentions], width)
-            labels = {} if answers is None else self._labels(questions, passages, answers, rows)
-            return BatchEncoding(batch | labels)
+            if answers is not None:
+                _, values, batch["answer_spans"] = self._answer_spans(questions, passages, answers, rows)
+                values = [values[example] for example in rows.examples]
+                batch["answer_values"] = _padded_values(values, max(1, *map(len, values)))
+            return BatchEncoding(batch)
 
         arguments = pair_arguments(width)  # (D, 2)
         is_pair = is_number[:, arguments[:, 1]]  # (B, D), decided by the later number
@@ -213,6 +241,38 @@ class CalculatorQAProcessor(ProcessorMixin):
         if answers is not None:
             batch |= self._labels(questions, passages, answers, rows, results, is_pair, fits)
         return BatchEncoding(batch)
+
+    def _function_candidates(self, questions, passages, answers, rows: _Rows) -> dict[str, Any]:
+        """The mentions and candidates of a `SymbolicFunction`, their results and the places of the answers."""
+        function = self.calculator
+        width = max(1, *(len(mentions) for mentions in rows.mentions))
+        positions = [[m.first_token for m in row] + [0] * (width - len(row)) for row in rows.mentions]
+        arguments = function.stack_tuples(rows.mentions)  # (B, D, K)
+        num_candidates = arguments.shape[1]
+        batch = {"mention_positions": torch.tensor(positions), "candidate_arguments": arguments}
+        row_answers = None
+        if answers is not None:
+            spellings, values, batch["answer_spans"] = self._answer_spans(questions, passages, answers, rows)
+            row_answers = [list(zip(spellings[k], values[k], strict=True)) for k in rows.examples]
+        lengths = (sum(mask) for mask in rows.encoding["attention_mask"])
+        results = CandidateResults(
+            function,
+            self.tokenizer,
+            self._find_numbers,
+            values=[[m.value for m in mentions] for mentions in rows.mentions],
+            rooms=[self.tokenizer.model_max_length - length for length in lengths],
+            answers=row_answers,
+            # Over the ceiling of one width, so that parts of a batch go together again.
+            width=max(1, self.result_tokens) if num_candidates > function.max_candidates else None,
+        )
+        if num_candidates <= function.max_candidates:
+            return batch | results(arguments)
+        function.tell_once(
+            "ceiling",
+            f"a text has {num_candidates} candidates for {function.name}: of each text the {function.max_candidates} "
+            "that the model scores best are kept, see max_candidates",
+        )
+        return batch | {"candidate_results": results}
 
     def check_questions(self, questions: Sequence[str], first: int = 0) -> None:
         """Raises ValueError for a question that leaves no room for its passage, with its place, from `first` on."""
@@ -247,23 +307,20 @@ class CalculatorQAProcessor(ProcessorMixin):
                 "calculator's result. The passage is read in overlapping windows; numbers of different windows are "
                 "not paired."
             )
-        quantities = [
-            [(segment, q) for segment, text in enumerate(pair) for q in find_quantities(text, self.number_words)]
-            for pair in zip(questions, passages, strict=True)
-        ]
-        mentions = []
-        for row, example in enumerate(examples):
-            mentions.append([])
-            for segment, quantity in quantities[example]:
-                tokens = _token_span(encoding, row, segment, quantity.start, quantity.end)
-                if tokens is not None:
-                    mentions[-1].append(_Mention(quantity.value, segment, quantity.start, quantity.end, *tokens))
-        return _Rows(encoding, examples, mentions)
+        texts = list(zip(questions, passages, strict=True))
+        mentions = numbers = _find_mentions(encoding, examples, texts, [self._find_numbers])
+        if isinstance(self.calculator, SymbolicFunction):
+            finders = (self._find_numbers if find is find_quantities else find for find in self.calculator.finders)
+            mentions = _find_mentions(encoding, examples, texts, list(finders))
+        return _Rows(encoding, examples, mentions, numbers)
 
-    def _labels(
-        self, questions, passages, answers, rows: _Rows, results=None, is_pair=None, fits=None
-    ) -> dict[str, torch.Tensor]:
-        """The places of the answers: a number wherever its value stands, other text as whole words."""
+    def _answer_spans(
+        self, questions, passages, answers, rows: _Rows
+    ) -> tuple[list[list[str]], list[list[Decimal | None]], torch.Tensor]:
+        """The spellings of each answer, their values if they are numbers, and (B, S, 2) where the texts have them.
+
+        A number is wherever its value stands, other text where it stands as whole words.
+        """
         answers = as_spellings(answers)
         if len(answers) != len(questions):
             raise ValueError(
@@ -273,20 +330,17 @@ class CalculatorQAProcessor(ProcessorMixin):
         values = [[self._value(answer) for answer in spellings] for spellings in answers]
         spans = []
         for row, example in enumerate(rows.examples):
-            found = {m[-2:] for m in rows.mentions[row] if m.value in values[example]}
+            found = {m[-2:] for m in rows.numbers[row] if m.value in values[example]}
             for answer, value in zip(answers[example], values[example], strict=True):
                 if value is None:
                     found.update(_word_spans(rows, row, (questions[example], passages[example]), answer.strip()))
             spans.append(sorted(found))
         most = max(1, *(len(found) for found in spans))
-        answer_spans = torch.tensor([found + [(-1, -1)] * (most - len(found)) for found in spans])
-        if results is None:
-            spellings = [values[example] for example in rows.examples]
-            return {
-                "answer_spans": answer_spans,
-                "answer_values": _padded_values(spellings, max(1, *map(len, spellings))),
-            }
+        return answers, values, torch.tensor([found + [(-1, -1)] * (most - len(found)) for found in spans])
 
+    def _labels(self, questions, passages, answers, rows: _Rows, results, is_pair, fits) -> dict[str, torch.Tensor]:
+        """The places of the answers in texts and results, and which results they are."""
+        _, values, answer_spans = self._answer_spans(questions, passages, answers, rows)
         pair_example = torch.tensor(rows.examples)[is_pair.nonzero()[:, 0]]  # (P,)
         is_answer = torch.zeros_like(results.spans[..., 0], dtype=torch.bool)  # (P, R, 3)
         for spelling in range(max(len(spellings) for spellings in values)):
@@ -323,10 +377,11 @@ class CalculatorQAProcessor(ProcessorMixin):
 
         Returns:
             Per example its answers, the best first, each a dict: `score` (p(start) p(end)), `answer` (text), `segment`
-            (`question`, `passage` or `calculator`), `start` and `end` (its characters in that text), `operands` (two
-            dicts with `value`, `segment`, `start`, `end`, or none) and `calculator` (the result that was read). With
-            several steps, `steps` has a dict with `operands` and `calculator` for each (see `describe_steps`), and the
-            answer itself the operands of the first and what all of them wrote. A text without any token has no answer.
+            (`question`, `passage` or `calculator`), `start` and `end` (its characters in that text), `operands` (a
+            dict for each argument with `value`, `segment`, `start`, `end`, or none) and `calculator` (the result that
+            was read). With several steps, `steps` has a dict with `operands` and `calculator` for each (see
+            `describe_steps`), and the answer itself the operands of the first and what all of them wrote. A text
+            without any token has no answer.
 
         Raises:
             ValueError: outputs of other texts.
@@ -359,7 +414,7 @@ class CalculatorQAProcessor(ProcessorMixin):
     ) -> dict:
         """One answer from its tokens; the result's characters come from tokenizing the calculator's string."""
         mentions = [
-            {"value": format_number(m.value), "segment": SEGMENTS[m.segment], "start": m.start, "end": m.end}
+            {"value": _write(m.value), "segment": SEGMENTS[m.segment], "start": m.start, "end": m.end}
             for m in rows.mentions[row]
         ]
         if self.num_steps > 1:
@@ -367,15 +422,19 @@ class CalculatorQAProcessor(ProcessorMixin):
             chosen = {"operands": steps[0]["operands"], "steps": steps}
             calculator = STEP_MARK.join(step["calculator"] for step in steps if step["calculator"])
         else:
-            index = pair_arguments(len(mentions))[argument_index].tolist() if argument_index >= 0 else []
+            index = []
+            if argument_index >= 0:
+                is_function = isinstance(self.calculator, SymbolicFunction)
+                tuples = self.calculator.argument_tuples if is_function else lambda row: pair_arguments(len(row))
+                index = [k for k in tuples(rows.mentions[row])[argument_index].tolist() if k >= 0]
             chosen = {"operands": [mentions[k] for k in index]}
-            calculator = self.calculator(*(operand["value"] for operand in chosen["operands"])) if index else ""
+            calculator = self.calculator(*(rows.mentions[row][k].value for k in index)) if index else ""
         length = sum(rows.encoding["attention_mask"][row])
         if start < length:
             segment, encoding = rows.encoding["token_type_ids"][row][start], rows.encoding[row]
         else:
             segment, start, end = 2, start - length, end - length
-            encoding = self.tokenizer(calculator, add_special_tokens=False)[0]
+            encoding = encode_results(self.tokenizer, [calculator])[0]
         text = (*texts, calculator)[segment]
         first, last = encoding.offsets[start][0], encoding.offsets[end][1]
         return {
@@ -408,6 +467,33 @@ def _as_lists(question, passage) -> tuple[list[str], list[str]]:
     return questions, passages
 
 
+def _write(value: Any) -> str:
+    return format_number(value) if isinstance(value, Decimal) else str(value)
+
+
+def _find_mentions(encoding: BatchEncoding, examples: list[int], texts: list[tuple[str, str]], finders) -> list[list]:
+    """What the finders find in each row, by finder and then in reading order."""
+    found = [
+        [
+            (mention, kind, segment)
+            for kind, find in enumerate(finders)
+            for segment, text in enumerate(pair)
+            for mention in find(text)
+        ]
+        for pair in texts
+    ]
+    mentions = []
+    for row, example in enumerate(examples):
+        mentions.append([])
+        for (value, start, end), kind, segment in found[example]:
+            if not 0 <= start < end:
+                raise ValueError(f"a finder found {value!r} at characters {start} to {end}: needed text[start:end]")
+            tokens = _token_span(encoding, row, segment, start, end)
+            if tokens is not None:
+                mentions[-1].append(_Mention(value, kind, segment, start, end, *tokens))
+    return mentions
+
+
 def _scatter(values: torch.Tensor, mask: torch.Tensor, fill: int) -> torch.Tensor:
     """(P, ...) values to the P true places of a (B, D) mask, at least one entry wide: (B, D, ...)."""
     scattered = values.new_full((*mask.shape, *(max(1, size) for size in values.shape[1:])), fill)
@@ -429,13 +515,9 @@ def _token_span(encoding: BatchEncoding, row: int, segment: int, start: int, end
 
 
 def _word_spans(rows: _Rows, row: int, texts: tuple[str, str], answer: str) -> Iterator[tuple[int, int]]:
-    """The token spans of a row where a text holds the answer as whole words, in either case, without cutting a number.
-
-    "9 yards" is in "9 yards", but not in "-9 yards" or "1.9 yards".
-    """
-    for segment, text in enumerate(texts if answer else ()):
-        numbers = [m for m in rows.mentions[row] if m.segment == segment]
-        for match in re.finditer(rf"(?<!\w){re.escape(answer)}(?!\w)", text, re.IGNORECASE):
-            tokens = _token_span(rows.encoding, row, segment, *match.span())
-            if tokens is not None and not any(m.start < edge < m.end for m in numbers for edge in match.span()):
+    """The token spans of a row where a text holds the answer as whole words, see `find_words`."""
+    for segment, text in enumerate(texts):
+        for start, end in find_words(text, answer, [m for m in rows.numbers[row] if m.segment == segment]):
+            tokens = _token_span(rows.encoding, row, segment, start, end)
+            if tokens is not None:
                 yield tokens

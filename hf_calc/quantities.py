@@ -1,6 +1,7 @@
 """Finding the numbers of a text, each with its exact value and its place."""
 
 import re
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -74,6 +75,19 @@ def find_quantities(text: str, number_words: bool = False) -> list[Quantity]:
         found = [q for q in found if not any(w.start <= q.start < w.end for w in words)]
         found = sorted(found + words, key=lambda q: q.start)
     return [q for q in found if is_calculable(q.value)]
+
+
+def find_words(text: str, words: str, numbers: Sequence[Quantity]) -> Iterator[tuple[int, int]]:
+    """Where a text holds words as whole words, in either case, without cutting one of its numbers.
+
+    "9 yards" is in "9 yards", but not in "-9 yards" or "1.9 yards".
+
+    Args:
+        numbers: of the text, with their first and last character.
+    """
+    for match in re.finditer(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE) if words else ():
+        if not any(number.start < edge < number.end for number in numbers for edge in match.span()):
+            yield match.span()
 
 
 def _words_value(match: re.Match) -> Decimal:

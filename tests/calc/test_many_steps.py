@@ -383,7 +383,7 @@ def test_texts_without_two_numbers_do_nothing(make_model, steps_processor, text)
 def test_one_step_is_as_it_was(make_model, processor):
     """No new tensors, outputs or keys; `step_argument_logits` is for several."""
     texts = QUESTIONS[:2], PASSAGES[:2]
-    assert processor.calculation == {"num_steps": 1}
+    assert processor.calculation == {"num_arguments": 2, "num_steps": 1}
     batch = processor(*texts, ANSWERS[:2])
     assert not {"quantity_values", "answer_values"} & batch.keys()
     output = make_model(processor).eval()(**batch)
@@ -434,7 +434,7 @@ def test_a_wrong_configuration_is_told_at_once(make_model, steps_processor, proc
         model(**processor(QUESTIONS, PASSAGES))
     with pytest.raises(ValueError, match="num_steps=1, but the inputs are of a processor with several"):
         make_model(processor)(**batch)
-    with pytest.raises(ValueError, match="the processor has num_steps=1 and the model 2"):
+    with pytest.raises(ValueError, match="has num_steps=1 and the model 2"):
         make_trainer(model, processor, tmp_path, make_rows(4))
 
 
