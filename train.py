@@ -75,6 +75,7 @@ class CalculatorQAArguments:
             the `encoder` extra.
         dropout: both dropout probabilities of the encoder; by default the checkpoint's own.
         use_calculator, share_encoder, num_steps: see `CalculatorQAConfig`.
+        attn_implementation: `sdpa`, or `eager`, which on CPUs may train up to twice as fast in bf16.
         lora_rank: of an adapter that is trained in place of the encoder (see adapters.py); 0 trains all of the model.
         report_use: whether the results say how the scores hang on the calculator, also after every number of the
             validation texts is replaced (see hf_calc/faithfulness.py); it scores them eight more times.
@@ -94,6 +95,7 @@ class CalculatorQAArguments:
     use_calculator: bool = field(default=True, metadata={"help": "False: the span extraction baseline."})
     share_encoder: bool = field(default=True, metadata={"help": "One encoder for both passes."})
     num_steps: int = field(default=1, metadata={"help": "How often the model may calculate before it answers."})
+    attn_implementation: str = field(default="sdpa", metadata={"help": "sdpa, or eager."})
     lora_rank: int = field(default=0, metadata={"help": LORA_HELP})
     report_use: bool = field(default=False, metadata={"help": "Score with other results and other numbers, too."})
 
@@ -132,7 +134,8 @@ def build_calculator_trainer(
     processor = CalculatorQAProcessor.from_pretrained(encoder, num_steps=arguments.num_steps)
     # The encoder's own configuration, whatever its type, with our facts on top.
     config = CalculatorQAConfig(**(AutoConfig.from_pretrained(encoder).to_dict() | facts | processor.calculation))
-    model = BertForCalculatorQA.from_pretrained(encoder, config=config)
+    attention = {"attn_implementation": arguments.attn_implementation}
+    model = BertForCalculatorQA.from_pretrained(encoder, config=config, **attention)
     if arguments.lora_rank:
         model = add_adapter(model, processor, "calc", arguments.lora_rank, run.output_dir, run.should_save)
     trainer = CalculatorQATrainer(
