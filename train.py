@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 import yaml
-from datasets import ClassLabel, Dataset, DatasetDict, load_dataset
+from datasets import ClassLabel, Dataset, DatasetDict, concatenate_datasets, load_dataset
 from torch.utils.data import DataLoader
 from transformers import AutoConfig, AutoTokenizer, HfArgumentParser, TrainerCallback, set_seed
 
@@ -74,7 +74,9 @@ class CalculatorQAArguments:
         encoder: a BERT checkpoint or a model of this family, as a folder or Hub name; `embedded` is the small BERT of
             the `encoder` extra.
         dropout: both dropout probabilities of the encoder; by default the checkpoint's own.
-        use_calculator, share_encoder, num_steps: see `CalculatorQAConfig`.
+        use_calculator, share_encoder, num_steps, search_comparisons: see `CalculatorQAConfig`.
+        curriculum: smaller problems to learn first, in this order, each as `dataset_config:owners:digits:rows`. It
+            needs `train_sampling_strategy: sequential`.
         attn_implementation: `sdpa`, or `eager`, which on CPUs may train up to twice as fast in bf16.
         lora_rank: of an adapter that is trained in place of the encoder (see adapters.py); 0 trains all of the model.
         report_use: whether the results say how the scores hang on the calculator, also after every number of the
@@ -95,6 +97,8 @@ class CalculatorQAArguments:
     use_calculator: bool = field(default=True, metadata={"help": "False: the span extraction baseline."})
     share_encoder: bool = field(default=True, metadata={"help": "One encoder for both passes."})
     num_steps: int = field(default=1, metadata={"help": "How often the model may calculate before it answers."})
+    search_comparisons: bool = field(default=False, metadata={"help": "Learn from comparisons what to calculate."})
+    curriculum: list[str] | None = field(default=None, metadata={"help": "Smaller problems to learn first."})
     attn_implementation: str = field(default="sdpa", metadata={"help": "sdpa, or eager."})
     lora_rank: int = field(default=0, metadata={"help": LORA_HELP})
     report_use: bool = field(default=False, metadata={"help": "Score with other results and other numbers, too."})
@@ -106,29 +110,41 @@ class CalculatorQAArguments:
         return "paper" if is_paper else "small"
 
 
-def load_calculator_data(arguments: CalculatorQAArguments) -> DatasetDict:
-    """Generates the data, or loads it by name."""
-    if arguments.dataset is not None:
-        return load_dataset(arguments.dataset, arguments.dataset_config)
-    builder = CalculatorQA(
-        config_name=arguments.dataset_config,
-        owners=arguments.owners,
-        digits=arguments.digits,
-        train_size=arguments.train_size,
-        validation_size=arguments.validation_size,
-        seed=arguments.dataset_seed,
-    )
+def generate(dataset_config: str, **options) -> DatasetDict:
+    """A configuration of dataset_scripts/calculator_qa."""
+    builder = CalculatorQA(config_name=dataset_config, **options)
     builder.download_and_prepare()
     return builder.as_dataset()
+
+
+def load_calculator_data(arguments: CalculatorQAArguments) -> DatasetDict:
+    """Generates the data, the curriculum before the training rows, or loads it by name."""
+    if arguments.dataset is not None:
+        data = load_dataset(arguments.dataset, arguments.dataset_config)
+    else:
+        names = ("owners", "digits", "train_size", "validation_size")
+        sizes = {name: getattr(arguments, name) for name in names}
+        data = generate(arguments.dataset_config, seed=arguments.dataset_seed, **sizes)
+    lessons = []
+    for lesson in arguments.curriculum or ():
+        name, *sizes = lesson.split(":")
+        if len(sizes) != 3 or not all(map(str.isdecimal, sizes)):
+            raise ValueError(f"a lesson of the curriculum is dataset_config:owners:digits:rows, got {lesson!r}")
+        sizes = dict(zip(("owners", "digits", "train_size"), map(int, sizes), strict=True))
+        lessons.append(generate(name, seed=arguments.dataset_seed, validation_size=1, **sizes)["train"])
+    data["train"] = concatenate_datasets([*lessons, data["train"]])
+    return data
 
 
 def build_calculator_trainer(
     arguments: CalculatorQAArguments, run: CalculatorQATrainingArguments
 ) -> tuple[CalculatorQATrainer, Dataset]:
     """Data, processor, model and trainer of the calculator family; the trainer, and the rows to score it on."""
+    if arguments.curriculum and run.train_sampling_strategy != "sequential":
+        raise ValueError("a curriculum needs train_sampling_strategy: sequential, or its lessons would be mixed")
     data = load_calculator_data(arguments)
     encoder = embedded_encoder() if arguments.encoder == "embedded" else arguments.encoder
-    facts = {"use_calculator": arguments.use_calculator, "share_encoder": arguments.share_encoder}
+    facts = {name: getattr(arguments, name) for name in ("use_calculator", "share_encoder", "search_comparisons")}
     if arguments.dropout is not None:
         facts |= {"hidden_dropout_prob": arguments.dropout, "attention_probs_dropout_prob": arguments.dropout}
     processor = CalculatorQAProcessor.from_pretrained(encoder, num_steps=arguments.num_steps)
@@ -141,7 +157,7 @@ def build_calculator_trainer(
     trainer = CalculatorQATrainer(
         model=model,
         args=run,
-        data_collator=CalculatorQADataCollator(processor),
+        data_collator=CalculatorQADataCollator(processor, comparisons=arguments.search_comparisons),
         train_dataset=data["train"],
         eval_dataset=data["validation"],
         processing_class=processor,

@@ -21,6 +21,8 @@ class CalculatorQAConfig(BertConfig):
         num_steps: how often the model may calculate before it answers, each time also with the results so far.
         operations, calculator_token_ids: what it needs to calculate by itself in several steps; together with
             num_steps they come from `CalculatorQAProcessor.calculation`.
+        search_comparisons: whether training may tell from questions "who has more, A or B?" what to calculate with,
+            see comparison_search.py; for a single step of two arguments.
         format_version: of what was saved.
         kwargs: everything of `BertConfig`.
 
@@ -37,6 +39,7 @@ class CalculatorQAConfig(BertConfig):
     num_steps: int = 1
     operations: list[str] | None = None
     calculator_token_ids: list[int] | None = None
+    search_comparisons: bool = False
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self, **kwargs):
@@ -63,6 +66,8 @@ class CalculatorQAConfig(BertConfig):
                 f"num_steps={self.num_steps} needs use_calculator=True and num_arguments=2, the calculator's own; got "
                 f"{self.use_calculator} and {self.num_arguments}"
             )
+        if self.search_comparisons and not (self.use_calculator and self.num_arguments == 2 and self.num_steps == 1):
+            raise ValueError("search_comparisons needs use_calculator=True, num_arguments=2 and num_steps=1")
         if self.num_steps > 1 and not (self.operations and self.calculator_token_ids):
             raise ValueError(
                 f"num_steps={self.num_steps} makes the model calculate by itself, for which it lacks operations and "

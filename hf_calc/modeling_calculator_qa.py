@@ -24,6 +24,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 
 from .calculator import TOKENS, Calculator, Numbers
 from .chains import NOTHING, answer_places, chosen_results, step_candidates, step_labels
+from .comparison_search import ComparisonSearch, pair_log_likelihood
 from .configuration_calculator_qa import CalculatorQAConfig
 from .symbolic_layer import (
     ONE_RESULT,
@@ -48,10 +49,12 @@ class CalculatorQAModelOutput(ModelOutput):
     reads R results of each row, all but the losses, `argument_logits` and `example_ids` have R * B rows.
 
     Args:
-        loss: end_loss + argument_loss, the paper's objective; `CalculatorQATrainer` weighs the second.
+        loss: end_loss + argument_loss, the paper's objective (`CalculatorQATrainer` weighs the second), + search_loss.
         end_loss: -log p(answer) by span extraction, the mean over examples; one without answer spans adds 0.
         argument_loss: binary cross entropy of eq. 2 against the pairs whose result is the answer, the mean over
             examples; one without such a pair adds 0. Of several steps the sum, each against `step_labels`.
+        search_loss: -log p(choice) under all explanations of a comparison, less the expected log-probability of the
+            pair that they calculate with, the mean over examples; one without a choice adds 0.
         start_logits: (B, T + L) fp32, the smallest number where no answer can start.
         end_logits: (B, T + L) likewise.
         argument_logits: (B, D) fp32 scores of the candidates, the smallest number where there is none, or over the
@@ -71,6 +74,7 @@ class CalculatorQAModelOutput(ModelOutput):
     loss: torch.Tensor | None = None
     end_loss: torch.Tensor | None = None
     argument_loss: torch.Tensor | None = None
+    search_loss: torch.Tensor | None = None
     start_logits: torch.Tensor | None = None
     end_logits: torch.Tensor | None = None
     argument_logits: torch.Tensor | None = None
@@ -292,6 +296,8 @@ class BertForCalculatorQA(BertPreTrainedModel):
         if config.use_calculator:
             self.argument_scorer = ArgumentScorer(config.hidden_size, config.num_arguments)
             self.symbolic_layer = SymbolicLayer(config.pad_token_id)
+            if config.search_comparisons:
+                self.comparison_search = ComparisonSearch(config.hidden_size)
             if not config.share_encoder:
                 self.reader = BertModel(config, add_pooling_layer=False)
         self.qa_outputs = nn.Linear(config.hidden_size, 2)
@@ -352,6 +358,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
         argument_labels: torch.Tensor | None = None,
         quantity_values: torch.Tensor | None = None,
         answer_values: torch.Tensor | None = None,
+        comparisons: dict[str, torch.Tensor] | None = None,
         example_ids: torch.Tensor | None = None,
         temperature: float = 1.0,
         gumbel_noise: bool = True,
@@ -379,6 +386,8 @@ class BertForCalculatorQA(BertPreTrainedModel):
             argument_labels: (B, D) 1.0 where the result is the answer; gives `argument_loss`.
             quantity_values, answer_values: (B, N, 2) and (B, A, 2) the numbers of the text and the spellings of the
                 answer, as the fields of `Numbers`. With several steps they stand in for all that is of candidates.
+            comparisons: what a model with `config.search_comparisons` learns the arguments of comparisons from, see
+                `ComparisonSearch`; gives `search_loss`.
             example_ids: (B,) the example each row belongs to; by default each row is one.
             temperature, gumbel_noise, generator, estimator, num_samples: facts of the run, see `SymbolicLayer`; they
                 matter in training.
@@ -456,7 +465,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
         logits = logits.masked_fill((segment_ids < 0).unsqueeze(-1), torch.finfo(logits.dtype).min)
         start_logits, end_logits = logits.unbind(-1)
 
-        loss = end_loss = argument_loss = None
+        loss = end_loss = argument_loss = search_loss = None
         if example_ids is None:
             example_ids = torch.arange(len(input_ids), device=input_ids.device)
         if answer_spans is not None:
@@ -475,10 +484,16 @@ class BertForCalculatorQA(BertPreTrainedModel):
                     for pair in zip(scores, labels, strict=True)
                 )
                 loss = end_loss + argument_loss
+            if comparisons is not None:
+                likelihood, pairs = self.comparison_search(gather_mentions(hidden, mention_positions), **comparisons)
+                likelihood = likelihood + pair_log_likelihood(pairs, candidate_arguments, argument_logits)
+                search_loss = mean_over_examples(-likelihood, same_example)
+                loss = loss + search_loss
         return CalculatorQAModelOutput(
             loss=loss,
             end_loss=end_loss,
             argument_loss=argument_loss,
+            search_loss=search_loss,
             start_logits=start_logits,
             end_logits=end_logits,
             argument_logits=argument_logits,

@@ -22,6 +22,7 @@ from transformers.utils import logging
 from .calculator import TOKENS, Calculator, Numbers, format_number, pack_left
 from .candidate_results import CandidateResults, encode_results
 from .chains import STEP_MARK, describe_steps
+from .comparison_search import answered_choice, related_pairs
 from .quantities import find_quantities, find_words
 from .span_decoding import SpanPredictions, best_spans
 from .symbolic_function import SymbolicFunction, resolve
@@ -165,6 +166,7 @@ class CalculatorQAProcessor(ProcessorMixin):
         question: str | Sequence[str],
         passage: str | Sequence[str],
         answers: str | Sequence[str | Sequence[str]] | None = None,
+        comparisons: bool = False,
     ) -> BatchEncoding:
         """Turns texts into tensors, one row an example, or several overlapping windows for a long passage.
 
@@ -172,6 +174,8 @@ class CalculatorQAProcessor(ProcessorMixin):
             question, passage: one text each, or lists of equal length.
             answers: per example the answer, or several spellings of it; adds the labels. A number is found by its
                 value, other text as whole words in either case.
+            comparisons: whether to add with the labels what `ComparisonSearch` takes beside the numbers' vectors, for
+                a model with `config.search_comparisons`; for the function arithmetic in a single step.
 
         Returns:
             input_ids, attention_mask, token_type_ids, segment_ids (B, T), example_ids (B,),
@@ -240,7 +244,29 @@ class CalculatorQAProcessor(ProcessorMixin):
         }
         if answers is not None:
             batch |= self._labels(questions, passages, answers, rows, results, is_pair, fits)
+            if comparisons:
+                batch["comparisons"] = self._comparisons(questions, passages, answers, rows, is_number)
         return BatchEncoding(batch)
+
+    def _comparisons(self, questions, passages, answers, rows: _Rows, is_number) -> dict[str, torch.Tensor]:
+        """The inputs of `ComparisonSearch` but the numbers' vectors."""
+        mantissa, decimals = _padded_values(
+            [[m.value for m in row] for row in rows.mentions], is_number.shape[1]
+        ).unbind(-1)
+        unit = decimals.amax(-1, keepdim=True).clamp(min=0)
+        is_related = torch.zeros(*is_number.shape, is_number.shape[1], dtype=torch.bool)
+        for row, (example, mentions) in enumerate(zip(rows.examples, rows.mentions, strict=True)):
+            if mentions:
+                starts = [m.start if m.segment else -1 for m in mentions]
+                related = torch.tensor(related_pairs(questions[example], passages[example], starts))
+                is_related[row, : len(mentions), : len(mentions)] = related
+        choices = [answered_choice(*pair) for pair in zip(questions, as_spellings(answers), strict=True)]
+        return {
+            "values": mantissa * 10 ** (unit - decimals.clamp(min=0)),
+            "is_number": is_number,
+            "is_related": is_related,
+            "choice": torch.tensor([choices[example] for example in rows.examples]),
+        }
 
     def _function_candidates(self, questions, passages, answers, rows: _Rows) -> dict[str, Any]:
         """The mentions and candidates of a `SymbolicFunction`, their results and the places of the answers."""

@@ -13,7 +13,7 @@ from .span_decoding import SpanPredictions, best_spans
 from .symbolic_layer import MIN_TEMPERATURE, ONE_RESULT, SEVERAL_RESULTS, check_estimator
 
 METRICS = Path(__file__).parent / "metrics"
-LOGGED_PARTS = ("end_loss", "argument_loss")
+LOGGED_PARTS = ("end_loss", "argument_loss", "search_loss")
 
 
 @dataclass
@@ -125,6 +125,8 @@ class CalculatorQATrainer(Trainer):
         """Fails before the first step where training could learn nothing."""
         size = min(sample, len(self.train_dataset))
         batch = self.data_collator([self.train_dataset[row] for row in range(size)])
+        if self.model.config.search_comparisons and "comparisons" not in batch:
+            raise ValueError("a model with search_comparisons needs CalculatorQADataCollator(..., comparisons=True)")
         places = [batch["answer_spans"]]
         if "candidate_results" in batch:  # over the ceiling, what the results are depends on the model
             return
@@ -147,12 +149,14 @@ class CalculatorQATrainer(Trainer):
         return first * (last / first) ** (self.state.global_step / self.state.max_steps)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """end_loss + argument_loss_weight * argument_loss."""
+        """end_loss + argument_loss_weight * argument_loss + search_loss."""
         facts = {name: getattr(self.args, name) for name in ("gumbel_noise", "estimator", "num_samples")}
         outputs = model(**inputs, temperature=self.temperature, **facts)
         loss = outputs.end_loss
         if outputs.argument_loss is not None:
             loss = loss + self.args.argument_loss_weight * outputs.argument_loss
+        if outputs.search_loss is not None:
+            loss = loss + outputs.search_loss
         if model.training:
             # The processor numbers the examples of a batch from 0: their count, without waiting for the device.
             parts = [getattr(outputs, part) for part in LOGGED_PARTS]

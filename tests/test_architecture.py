@@ -33,15 +33,21 @@ RULES = [
     ("hf_*/relevance_loss.py", ".configuration_*", SHIPPED),
     ("hf_*/quantities.py", ".calculator", SHIPPED),
     ("hf_*/chains.py", ".calculator", SHIPPED),
+    ("hf_*/comparison_search.py", "", SHIPPED),
     ("hf_*/symbolic_function.py", ".calculator .quantities", SHIPPED),
     ("hf_*/candidate_results.py", ".quantities .symbolic_function", SHIPPED),
     ("hf_*/span_decoding.py", "", SHIPPED),
     (
         "hf_*/processing_*.py",
-        ".configuration_* .calculator .chains .quantities .symbolic_function .candidate_results .span_decoding",
+        ".configuration_* .calculator .chains .comparison_search .quantities .symbolic_function .candidate_results "
+        ".span_decoding",
         SHIPPED,
     ),
-    ("hf_*/modeling_*.py", ".configuration_* .calculator .chains .symbolic_layer .relevance_loss", SHIPPED),
+    (
+        "hf_*/modeling_*.py",
+        ".configuration_* .calculator .chains .comparison_search .symbolic_layer .relevance_loss",
+        SHIPPED,
+    ),
     ("hf_*/pipeline.py", ".span_decoding", SHIPPED),
     ("hf_*/data_collator.py", ".configuration_* .calculator .processing_*", ANY),
     ("hf_*/metrics/*.py", "", ANY),

@@ -1,0 +1,156 @@
+"""Which numbers to calculate with, learned from questions "who has more, A or B?" and their answers alone.
+
+A number as an answer says which pairs lead to it, because the calculator's result can be searched for it; a name does
+not. Here every explanation of a comparison is such a search: the amount of the first choice is larger than that of the
+second, one of the two after adding or subtracting a third number, or neither. Each explanation either gives the name
+that is the answer or it does not; what raises the likelihood of those that do is learned from many examples, and which
+pair they calculate with becomes the label of the layer's scores.
+
+Two explanations always agree: a - t > b and a > b + t. No answer can tell them apart, so the text must, see
+`related_pairs`.
+
+Shapes: B rows, N numbers, D pairs, H hidden size, P = N * N * (4 N + 1) explanations.
+"""
+
+import re
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+LOWEST = -1e9
+UNRELATED = -4.0  # log of how much rarer a sum of numbers is whose clauses share nothing
+
+
+def answered_choice(question: str, answers: Sequence[str]) -> int:
+    """1 if a spelling of the answer stands before the last "or" of a question, 0 if right behind it, else -1.
+
+    >>> [answered_choice("Who has more nuts: Anna or Carl?", [name]) for name in ("anna", "Carl", "Mark")]
+    [1, 0, -1]
+    """
+    before, found, after = question.casefold().rpartition(" or ")
+    spellings = "|".join(re.escape(answer.strip().casefold()) for answer in answers if answer.strip())
+    if not found or not spellings:
+        return -1
+    is_first = re.search(rf"(?<!\w)(?:{spellings}),?$", before) is not None
+    is_second = re.match(rf"(?:{spellings})(?!\w)", after) is not None
+    return -1 if is_first == is_second else int(is_first)
+
+
+def related_pairs(question: str, passage: str, starts: Sequence[int]) -> list[list[bool]]:
+    """Whether two numbers of a passage stand in clauses that share a word of the question, but no common one.
+
+    A word is common if more than half of the clauses have it.
+
+    Args:
+        starts: N first characters of the numbers, -1 for one outside the passage, which is related to all.
+
+    Returns:
+        (N, N), symmetric.
+
+    >>> text = "Anna has 7 nuts, Carl has 3 nuts, Mark has 5 nuts, Anna gave 2 nuts to Mark."
+    >>> related_pairs("Who has more nuts: Anna or Carl?", text, [9, 26, 43, 61])[3]
+    [True, False, False, True]
+    """
+    edges = [match.end() for match in re.finditer(r"[.,;:!?]\s", passage)]
+    clauses = [passage[a:b] for a, b in zip([0, *edges], [*edges, len(passage)], strict=True)]
+    asked = set(re.findall(r"\w+", question.casefold()))
+    words = [asked.intersection(re.findall(r"\w+", clause.casefold())) for clause in clauses]
+    common = {word for word in asked if 2 * sum(word in clause for clause in words) > len(clauses)}
+    own = [None if start < 0 else words[sum(edge <= start for edge in edges)] - common for start in starts]
+    return [[a is None or b is None or bool(a & b) for b in own] for a in own]
+
+
+def pair_log_likelihood(pairs: torch.Tensor, arguments: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """The expected log-probability of the pair to calculate with, by the softmax of the scores (eq. 2).
+
+    Args:
+        pairs: (B, N, N) probabilities in either order, which get no gradient.
+        arguments: (B, D, 2) the two numbers of each candidate.
+        scores: (B, D) in fp32, the smallest number at what is no candidate.
+
+    Returns:
+        (B,), 0 where no pair is probable.
+    """
+    both = (pairs + pairs.mT).detach().flatten(1)
+    labels = both.gather(1, arguments[..., 0] * pairs.shape[1] + arguments[..., 1])  # (B, D)
+    return (labels * torch.log_softmax(scores, -1)).masked_fill(labels == 0, 0.0).sum(-1)
+
+
+class ComparisonSearch(nn.Module):
+    """The likelihood of the named choice under all explanations, and the pair to calculate with.
+
+    An explanation is (a, b, t, how): the numbers of the first and the second choice and a third one that is added to
+    or taken from one of them, or none. Its prior is p(a) p(b) p(t, how), each a softmax over a 2-layer ReLU network on
+    the numbers' vectors, times exp(`UNRELATED`) where the two numbers to be combined are not related. Then
+
+        log p(choice) = log sum over explanations that give it - log sum over all.
+
+    Numbers that are equal in the end explain nothing. The sums over P explanations are exact; N = 12 has 7,056.
+
+    Args:
+        hidden_size: H.
+    """
+
+    def __init__(self, hidden_size: int):
+        super().__init__()
+        self.hidden = nn.Linear(hidden_size, hidden_size)
+        self.roles = nn.Linear(hidden_size, 6)  # first, second; t as first + t, first - t, second + t, second - t
+
+    def forward(
+        self,
+        numbers: torch.Tensor,
+        values: torch.Tensor,
+        is_number: torch.Tensor,
+        is_related: torch.Tensor,
+        choice: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scores all explanations.
+
+        Args:
+            numbers: (B, N, H) vectors.
+            values: (B, N) int64 in one unit for each row.
+            is_number, is_related: (B, N) and (B, N, N) bool.
+            choice: (B,) 1 where the first choice is the answer, 0 the second, -1 neither.
+
+        Returns:
+            (B,) log-likelihoods, and (B, N, N) the probability, given the answer, that number i is combined with t, or
+            compared with t where none is combined; both 0 where no explanation gives the answer.
+        """
+        batch, count = values.shape
+        with torch.autocast(numbers.device.type, enabled=False):
+            roles = self.roles(torch.relu(self.hidden(numbers.to(self.hidden.weight.dtype)))).float()
+        roles = roles.masked_fill(~is_number.unsqueeze(-1), LOWEST)
+        first, second, combined = roles.split([1, 1, 4], -1)
+        combined = F.pad(combined.flatten(1), (0, 1)).log_softmax(-1)  # the last: none
+        scores = first.log_softmax(1).view(batch, count, 1, 1) + second.log_softmax(1).view(batch, 1, count, 1)
+        # (B, N, N, 4 N + 1): a number has one role, and combining unrelated ones is rare.
+        same = torch.eye(count, dtype=torch.bool, device=values.device)
+        penalty = torch.where(is_related, 0.0, UNRELATED).masked_fill(same, LOWEST)  # (B, i, t)
+        how = penalty.unsqueeze(-1).expand(-1, -1, -1, 2)  # + and -
+        idle = torch.zeros_like(how).masked_fill(same.unsqueeze(-1), LOWEST)  # t is not the other choice's number
+        on_first = torch.cat([how, idle], -1).flatten(2).unsqueeze(2)  # (B, a, 1, 4 N)
+        on_second = torch.cat([idle, how], -1).flatten(2).unsqueeze(1)  # (B, 1, b, 4 N)
+        scores = scores + torch.cat(
+            [
+                combined[:, :-1].view(batch, 1, 1, -1) + on_first + on_second,
+                combined[:, -1].view(batch, 1, 1, 1).expand(-1, count, count, 1),
+            ],
+            -1,
+        )
+        scores = scores.masked_fill(same.unsqueeze(-1), LOWEST)
+
+        signs = values.new_tensor([1, -1, -1, 1])  # what each way to combine adds to first - second
+        change = torch.cat([(values.unsqueeze(-1) * signs).flatten(1), values.new_zeros(batch, 1)], 1)
+        difference = (values.unsqueeze(2) - values.unsqueeze(1)).unsqueeze(-1) + change.view(batch, 1, 1, -1)
+        gives = (difference.sign() == (2 * choice - 1).view(-1, 1, 1, 1)) & (choice >= 0).view(-1, 1, 1, 1)
+        right = scores.masked_fill(~gives, LOWEST).flatten(1)
+        total = right.logsumexp(-1)
+        is_explained = total > LOWEST / 2
+        likelihood = torch.where(is_explained, total - scores.flatten(1).logsumexp(-1), 0.0)
+
+        posterior = (right - total.unsqueeze(-1)).exp() * is_explained.unsqueeze(-1)
+        combined, compared = posterior.view(scores.shape).split([4 * count, 1], -1)
+        combined = combined.unflatten(-1, (count, 4))  # (B, a, b, t, how)
+        return likelihood, combined[..., :2].sum((2, 4)) + combined[..., 2:].sum((1, 4)) + compared.squeeze(-1)

@@ -1,0 +1,203 @@
+"""Explanations of comparisons: against a loop over all of them, and learned from answers alone."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from datasets import Dataset
+
+from hf_calc import (
+    BertForCalculatorQA,
+    CalculatorQAConfig,
+    CalculatorQADataCollator,
+    CalculatorQATrainer,
+    CalculatorQATrainingArguments,
+)
+from hf_calc.comparison_search import (
+    UNRELATED,
+    ComparisonSearch,
+    answered_choice,
+    pair_log_likelihood,
+    related_pairs,
+)
+from hf_calc.processing_calculator_qa import pair_arguments
+
+QUESTION = "Who has more nuts: Anna or Carl?"
+
+
+def explain(search, numbers, values, is_related, choice):
+    """The likelihood and the pairs' probabilities of one row, explanation after explanation."""
+    roles = search.roles(torch.relu(search.hidden(numbers)))
+    count = len(values)
+    first, second = (roles[:, k].softmax(0).tolist() for k in (0, 1))
+    combined = torch.cat([roles[:, 2:].flatten(), torch.zeros(1)]).softmax(0).tolist()
+    right, total, pairs = 0.0, 0.0, torch.zeros(count, count)
+    for a, b in itertools.permutations(range(count), 2):
+        for way, weight in enumerate(combined):
+            t, how = divmod(way, 4)
+            weight *= first[a] * second[b]
+            amounts, pair = [values[a], values[b]], (a, b)
+            if t < count:
+                if t in (a, b):
+                    continue
+                side, minus = divmod(how, 2)
+                pair = ((a, b)[side], t)
+                amounts[side] += -values[t] if minus else values[t]
+                weight *= 1 if is_related[pair[0]][t] else math.exp(UNRELATED)
+            total += weight
+            if amounts[0] != amounts[1] and (amounts[0] > amounts[1]) == choice:
+                right += weight
+                pairs[pair] += weight
+    return math.log(right / total) if right else 0.0, pairs / right if right else pairs
+
+
+def test_likelihood_and_pairs_equal_a_loop_over_all_explanations():
+    search, numbers = ComparisonSearch(6), torch.randn(4, 5, 6)
+    values = torch.tensor([[5, 3, 9, 2, 7], [4, 4, 1, 8, 3], [6, -2, 5, 0, 0], [3, 3, 0, 0, 0]])
+    counts = [5, 5, 3, 2]
+    is_number = torch.arange(5) < torch.tensor(counts).unsqueeze(1)
+    is_related = torch.rand(4, 5, 5) < 0.5
+    is_related = is_related | is_related.mT
+    choice = torch.tensor([1, 0, 1, 0])  # the last row has two equal numbers: nothing explains its answer
+    likelihood, pairs = search(numbers, values, is_number, is_related, choice)
+    for row, count in enumerate(counts):
+        related = is_related[row, :count, :count].tolist()
+        expected = explain(search, numbers[row, :count], values[row, :count].tolist(), related, choice[row].item())
+        assert likelihood[row].item() == pytest.approx(expected[0], abs=1e-5)
+        torch.testing.assert_close(pairs[row, :count, :count], expected[1], rtol=1e-4, atol=1e-6)
+        assert pairs[row].sum().item() == pytest.approx(float(count > 2), abs=1e-5)
+
+
+def test_rows_without_a_choice_add_nothing():
+    search = ComparisonSearch(6)
+    numbers = torch.randn(2, 3, 6, requires_grad=True)
+    everything = torch.ones(2, 3, 3, dtype=torch.bool)
+    likelihood, pairs = search(
+        numbers, torch.tensor([[1, 2, 3], [1, 2, 3]]), everything[:, 0], everything, torch.tensor([-1, 1])
+    )
+    likelihood.sum().backward()
+    assert likelihood[0] == 0
+    assert not pairs[0].any()
+    assert not numbers.grad[0].any()
+    assert numbers.grad[1].any()
+
+
+@torch.no_grad()
+def test_only_the_text_tells_which_side_a_number_was_combined_with():
+    # a - t > b and a > b + t: with the same scores, both pairs are as probable, unless one of them is unrelated.
+    search = ComparisonSearch(4)
+    torch.nn.init.zeros_(search.roles.weight)
+    torch.nn.init.zeros_(search.roles.bias)
+    values, everything = torch.tensor([[8, 2, 5]]), torch.ones(1, 3, 3, dtype=torch.bool)
+    is_related = everything.clone()
+    is_related[0, 1, 2] = is_related[0, 2, 1] = False
+    numbers, choice = torch.randn(1, 3, 4), torch.tensor([1])
+    _, alike = search(numbers, values, everything[:, 0], everything, choice)
+    _, told = search(numbers, values, everything[:, 0], is_related, choice)
+    assert alike[0, 0, 2] == pytest.approx(1.5 * alike[0, 1, 2].item())  # 8 + 5 > 2, 8 - 5 > 2, and 8 > 5 alone
+    assert told[0, 0, 2] / told[0, 1, 2] == pytest.approx(1.5 * math.exp(-UNRELATED), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "choice"),
+    [
+        (QUESTION, "Anna", 1),
+        (QUESTION, "carl", 0),
+        (QUESTION, "Mark", -1),
+        (QUESTION, "5", -1),
+        (QUESTION, "Ann", -1),
+        (QUESTION, " ", -1),
+        ("Which group is larger, people under 18, or people from 18 to 24?", "people under 18", 1),
+        ("Who ran more: Tom or Tom?", "Tom", -1),
+        ("How many nuts has Anna?", "Anna", -1),
+    ],
+)
+def test_which_choice_an_answer_is(question, answer, choice):
+    assert answered_choice(question, [answer]) == answered_choice(question, ["x", answer]) == choice
+
+
+def test_numbers_are_related_by_whom_their_clauses_name():
+    passage = "Mark has 1 nuts, Anna has 8 nuts, Carl has 3 nuts, Anna gave 2 nuts to Mark."
+    related = torch.tensor(related_pairs(QUESTION, passage, [passage.index(digit) for digit in "1832"] + [-1]))
+    assert related.equal(related.T)
+    assert related[:4, :4].nonzero().tolist() == [[1, 1], [1, 3], [2, 2], [3, 1], [3, 3]]  # Mark is not asked for
+    assert related[4].all()
+
+
+ROWS = [
+    {
+        "question": QUESTION,
+        "passage": f"Anna has {a} nuts, Carl has {c} nuts, Mark has 5.5 nuts, {gift}.",
+        "answer": name,
+    }
+    for a, c, gift, name in [
+        (9, 4, "Anna gave 2 nuts to Mark", "Anna"),
+        (9, 4, "Anna gave 7 nuts to Mark", "Carl"),
+        (3, 6, "Mark gave 4 nuts to Anna", "Anna"),
+        (8, 6, "Mark gave 4 nuts to Carl", "Carl"),
+    ]
+]
+
+
+def test_the_processor_makes_what_the_search_takes(processor):
+    batch = CalculatorQADataCollator(processor, comparisons=True)(ROWS)["comparisons"]
+    assert batch["choice"].tolist() == [1, 0, 1, 0]
+    assert batch["values"][0].tolist() == [90, 40, 55, 20]
+    assert batch["is_number"].all()
+    assert batch["is_related"][3].nonzero().tolist() == [[0, 0], [1, 1], [1, 3], [3, 1], [3, 3]]
+    assert "comparisons" not in CalculatorQADataCollator(processor)(ROWS)
+    assert "comparisons" not in processor(QUESTION, ROWS[0]["passage"], comparisons=True)  # without an answer
+
+
+def test_the_expected_log_probability_of_a_pair_equals_a_loop(processor):
+    arguments = pair_arguments(4).expand(3, -1, -1)
+    scores, pairs = torch.randn(3, 6), torch.rand(3, 4, 4)
+    scores[2, 5] = torch.finfo(torch.float32).min
+    pairs[2, 2, 3] = pairs[2, 3, 2] = 0  # what is no candidate is in no explanation
+    expected = [
+        sum(
+            (pairs[row, i, j] + pairs[row, j, i]) * scores[row].log_softmax(-1)[d]
+            for d, (i, j) in enumerate(pair_arguments(4).tolist())
+            if (i, j) != (2, 3) or row < 2
+        )
+        for row in range(3)
+    ]
+    torch.testing.assert_close(pair_log_likelihood(pairs, arguments, scores), torch.stack(expected))
+
+
+def test_training_learns_what_to_calculate_with_from_names_alone(processor, sizes, tmp_path):
+    torch.manual_seed(0)
+    model = BertForCalculatorQA(CalculatorQAConfig(**sizes, search_comparisons=True))
+    trainer = CalculatorQATrainer(
+        model=model,
+        args=CalculatorQATrainingArguments(
+            str(tmp_path), max_steps=60, per_device_train_batch_size=4, learning_rate=3e-3, use_cpu=True,
+            logging_steps=30, report_to="none", disable_tqdm=True, save_strategy="no",
+        ),
+        data_collator=CalculatorQADataCollator(processor, comparisons=True),
+        train_dataset=Dataset.from_list(ROWS),
+        processing_class=processor,
+    )  # fmt: skip
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    trainer.train()
+    assert not [name for name, p in model.named_parameters() if torch.equal(before[name], p)]
+    first, last = (entry["search_loss"] for entry in trainer.state.log_history if "search_loss" in entry)
+    assert last < first / 2
+    with torch.no_grad():
+        index = model.eval()(**CalculatorQADataCollator(processor)(ROWS)).argument_index
+    assert pair_arguments(4)[index].tolist() == [[0, 3], [0, 3], [0, 3], [1, 3]]
+
+
+def test_what_cannot_be_searched_is_refused(processor, sizes, tmp_path):
+    for wrong in ({"use_calculator": False}, {"num_arguments": 3}):
+        with pytest.raises(ValueError, match="search_comparisons needs"):
+            CalculatorQAConfig(search_comparisons=True, **wrong)
+    with pytest.raises(ValueError, match=r"needs CalculatorQADataCollator\(..., comparisons=True\)"):
+        CalculatorQATrainer(
+            model=BertForCalculatorQA(CalculatorQAConfig(**sizes, search_comparisons=True)),
+            args=CalculatorQATrainingArguments(str(tmp_path), use_cpu=True, report_to="none"),
+            data_collator=CalculatorQADataCollator(processor),
+            train_dataset=Dataset.from_list(ROWS),
+            processing_class=processor,
+        )
