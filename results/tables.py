@@ -80,17 +80,30 @@ def calculator_small() -> str:
     rows = []
     for run in load("calc", "small"):
         settings, metrics = run["settings"], run["metrics"]
+        examples = run.get("examples", {"train": settings["train_size"]})  # the first runs did not write it
         rows.append(
             [
                 f"[{run['name']}, seed {run['seed']}]({run['path']})",
+                settings["dataset_config"],
                 f"{settings['owners']} x {settings['digits']}",
-                f"{settings['train_size']:,} / {settings['validation_size']:,}",
+                f"{examples['train']:,} / {settings['validation_size']:,}",
+                f"{run.get('trained_parameters', run['parameters']) / 1e6:.1f} M",
                 f"{metrics['f1']:.1f}",
                 percent(metrics.get("argument_accuracy")),
                 f"{run['seconds'] / 60:.1f} min, {run['hardware']['cpus']} x {run['hardware']['device']}",
             ]
         )
-    return table(["run", "owners x digits", "examples", "F1", "argument accuracy", "training"], rows)
+    header = [
+        "run",
+        "data",
+        "owners x digits",
+        "examples",
+        "trained parameters",
+        "F1",
+        "argument accuracy",
+        "training",
+    ]
+    return table(header, rows)
 
 
 def calculator_use() -> str:
@@ -225,6 +238,16 @@ def relevance_step() -> str:
     return table(["T", "cross entropy, ms a step", *(f"{way}, ratio" for way in ways)], rows)
 
 
+def export() -> str:
+    """Rows written as Parquet by one process and by two (benchmarks/calculator_qa.py)."""
+    rows = []
+    for run in json.loads((RESULTS / "benchmarks" / "calculator_qa.json").read_text())["export"]:
+        figures = [run["rows_per_second"], run["peak_mb"], run["peak_mb_shared_for_each"], run["written_mb"]]
+        rows.append([str(run["processes"]), f"{run['rows']:,}", *(f"{figure:,.0f}" for figure in figures)])
+    header = ["processes", "rows", "rows a second", "peak memory, MB", "shared pages for each, MB", "written, MB"]
+    return table(header, rows)
+
+
 def pipeline() -> str:
     """Questions a second by the pipeline and by other ways (benchmarks/pipeline.py)."""
     run = json.loads((RESULTS / "benchmarks" / "pipeline.json").read_text())
@@ -242,6 +265,7 @@ TABLES = {
     "relevance, small scale": relevance_small,
     "relevance step": relevance_step,
     "pipeline": pipeline,
+    "export": export,
     "symbolic layer": lambda: symbolic_layer("symbolic_layer"),
     "symbolic layer, embedding gradient": lambda: symbolic_layer("symbolic_layer_embedding_gradient"),
     "estimators": estimators,
