@@ -143,6 +143,8 @@ def build_calculator_trainer(
     if arguments.curriculum and run.train_sampling_strategy != "sequential":
         raise ValueError("a curriculum needs train_sampling_strategy: sequential, or its lessons would be mixed")
     data = load_calculator_data(arguments)
+    if arguments.report_use:
+        replace_numbers(data["validation"].select([0]))  # fails before training where it cannot
     encoder = embedded_encoder() if arguments.encoder == "embedded" else arguments.encoder
     facts = {name: getattr(arguments, name) for name in ("use_calculator", "share_encoder", "search_comparisons")}
     if arguments.dropout is not None:

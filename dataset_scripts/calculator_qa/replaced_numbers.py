@@ -85,9 +85,10 @@ def replace_numbers(rows: datasets.Dataset, seed: int = 0) -> datasets.Dataset:
     differ in length (training rows of the generalization configs): who owns 5 never has more than who owns 500.
 
     Args:
-        rows: with the columns of CalculatorQA.
+        rows: with the columns of CalculatorQA; `gold_chains`, which are of the numbers that were, are left out.
         seed: of the numbers.
     """
+    rows = rows.remove_columns({"gold_chains"}.intersection(rows.column_names))
     rng = default_rng(seed)
     replaced = [row for row in (replace_row(row, rng) for row in rows) if row is not None]
     return datasets.Dataset.from_list(replaced, features=rows.features)

@@ -38,7 +38,7 @@ def answer(row):
 
 
 @pytest.mark.parametrize("digits", [1, 3, 15])
-@pytest.mark.parametrize("settings", [{}, {"transfer": True}, {"transfer": True, "flip": True}], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"transfers": 1}, {"transfers": 2}, {"transfers": 1, "flip": True}], ids=str)
 def test_every_number_and_every_answer_is_another_and_the_text_is_possible(settings, digits):
     rows = make_rows(owners=4, digits=digits, question_types=("max", "argmax"), **settings)
     replaced = replace_numbers(rows)
