@@ -52,7 +52,8 @@ class CalculatorQAModelOutput(ModelOutput):
         loss: end_loss + argument_loss, the paper's objective (`CalculatorQATrainer` weighs the second), + search_loss.
         end_loss: -log p(answer) by span extraction, the mean over examples; one without answer spans adds 0.
         argument_loss: binary cross entropy of eq. 2 against the pairs whose result is the answer, the mean over
-            examples; one without such a pair adds 0. Of several steps the sum, each against `step_labels`.
+            examples; one without such a pair adds 0. Of several steps the sum of `right_argument_loss`, each against
+            its `step_labels`.
         search_loss: -log p(choice) under all explanations of a comparison, less the expected log-probability of the
             pair that they calculate with, the mean over examples; one without a choice adds 0.
         start_logits: (B, T + L) fp32, the smallest number where no answer can start.
@@ -171,6 +172,25 @@ def argument_cross_entropy(argument_logits: torch.Tensor, labels: torch.Tensor) 
     cross_entropy = -torch.where(labels > 0, log_p, torch.log(-torch.expm1(log_p))).sum(-1)
     num_right = (labels > 0).sum(-1)
     return torch.where(num_right > 0, cross_entropy / num_right.clamp(min=1), 0.0)
+
+
+def right_argument_loss(argument_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """-log of the probability of all right candidates together, by the softmax of the scores (eq. 2).
+
+    For the steps of a chain, of which a search finds several beginnings, some of them by chance: one of them is
+    enough, and what many rows have in common wins, where a cross entropy would ask for each.
+
+    Args:
+        argument_logits: (B, D) fp32, the smallest number at what is no candidate.
+        labels: (B, D) 1 where a candidate is right.
+
+    Returns:
+        (B,), 0 for a row without a right candidate.
+    """
+    is_right = labels > 0
+    log_p = torch.log_softmax(argument_logits, -1)
+    right = log_p.masked_fill(~is_right, torch.finfo(log_p.dtype).min).logsumexp(-1)
+    return torch.where(is_right.any(-1), -right, 0.0)
 
 
 def among_all(
@@ -433,7 +453,6 @@ class BertForCalculatorQA(BertPreTrainedModel):
                 result_ids = torch.cat([step.result.token_ids for step in steps], 1)
                 if answer_spans is not None:
                     answer_spans = torch.cat([answer_spans, *(step.answer_spans for step in steps)], 1)
-                    argument_labels = [step.labels for step in steps]
             else:
                 kept, num_candidates = None, candidate_arguments.shape[1]
                 if candidate_results is not None:
@@ -476,13 +495,12 @@ class BertForCalculatorQA(BertPreTrainedModel):
             if num_results > 1:
                 losses = sampled_answer_loss(estimator, log_likelihood, answer_spans, result, same_example)
             loss = end_loss = mean_over_examples(losses, same_example)
-            if self.config.use_calculator and argument_labels is not None:
-                scores = [step.result.scores for step in steps] if steps else [result.scores]
-                labels = argument_labels if steps else [argument_labels]
-                argument_loss = sum(
-                    mean_over_examples(argument_cross_entropy(*pair), same_example)
-                    for pair in zip(scores, labels, strict=True)
-                )
+            if steps or (self.config.use_calculator and argument_labels is not None):
+                if steps:
+                    losses = sum(right_argument_loss(step.result.scores, step.labels) for step in steps)
+                else:
+                    losses = argument_cross_entropy(result.scores, argument_labels)
+                argument_loss = mean_over_examples(losses, same_example)
                 loss = end_loss + argument_loss
             if comparisons is not None:
                 likelihood, pairs = self.comparison_search(gather_mentions(hidden, mention_positions), **comparisons)

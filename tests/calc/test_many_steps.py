@@ -180,8 +180,8 @@ def test_a_chain_may_end_before_the_last_step(make_model, steps_processor):
     model = make_model().train()
     batch = steps_processor("How many?", "anna has 7 pens, carl has 5 pens.", ["12"])
     seen = []
-    monitored = modeling_calculator_qa.argument_cross_entropy
-    modeling_calculator_qa.argument_cross_entropy = lambda logits, labels: (
+    monitored = modeling_calculator_qa.right_argument_loss
+    modeling_calculator_qa.right_argument_loss = lambda logits, labels: (
         seen.append(labels) or monitored(logits, labels)
     )
     try:
@@ -194,7 +194,7 @@ def test_a_chain_may_end_before_the_last_step(make_model, steps_processor):
             else:  # the step is not lost: the pair, now behind the three results, is right
                 assert step_arguments(6)[second].tolist() == [[4, 5]]
     finally:
-        modeling_calculator_qa.argument_cross_entropy = monitored
+        modeling_calculator_qa.right_argument_loss = monitored
     assert len({int(labels.argmax()) for labels in seen}) == 3
 
 

@@ -21,6 +21,7 @@ from hf_calc.modeling_calculator_qa import (
     answer_log_likelihood,
     argument_cross_entropy,
     mean_over_examples,
+    right_argument_loss,
     token_types,
 )
 
@@ -98,6 +99,16 @@ def test_argument_loss_is_binary_cross_entropy_of_the_softmax():
         bce = -sum(math.log(p[i]) if labels[row, i] else math.log1p(-p[i]) for i in range(6))
         expected.append(bce / labels[row].sum() if labels[row].any() else 0.0)
     torch.testing.assert_close(argument_cross_entropy(logits, labels), torch.tensor(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_any_right_argument_will_do():
+    logits, labels = torch.randn(4, 6), torch.randint(2, (4, 6)).float()
+    logits[:, 5] = LOWEST
+    labels[:, 5] = labels[3] = 0
+    labels[:3, 0] = 1
+    right = (logits.softmax(-1) * labels).sum(-1).tolist()
+    expected = [-math.log(p) if p else 0.0 for p in right]
+    torch.testing.assert_close(right_argument_loss(logits, labels), torch.tensor(expected), rtol=1e-4, atol=1e-5)
 
 
 def test_argument_loss_is_finite_at_certainty():
