@@ -28,8 +28,10 @@ import hf_relevance  # noqa: F401, registers its classes
 
 ROOT = Path(__file__).parents[1]
 CALC, REVIEWS = "user/calculator", "user/reviews"  # as in conftest.py
+MODULES = ("calculator", "candidate_results", "chains", "comparison_search", "pipeline", "quantities")
+MODULES += ("span_decoding", "symbolic_function", "symbolic_layer")
 CODE = {
-    CALC: {f"{name}.py" for name in ("calculator", "pipeline", "quantities", "span_decoding", "symbolic_layer")}
+    CALC: {f"{name}.py" for name in MODULES}
     | {f"{kind}_calculator_qa.py" for kind in ("configuration", "modeling", "processing")},
     REVIEWS: {"configuration_bilstm_attention.py", "modeling_bilstm_attention.py", "relevance_loss.py"},
 }
