@@ -15,15 +15,14 @@ from transformers import (
 )
 
 from hf_calc import BertForCalculatorQA, CalculatorQAConfig, CalculatorQAProcessor
-from hf_calc.modeling_calculator_qa import (
+from hf_calc.losses import (
     MISSING_ANSWER,
-    ArgumentScorer,
     answer_log_likelihood,
     argument_cross_entropy,
     mean_over_examples,
     right_argument_loss,
-    token_types,
 )
+from hf_calc.modeling_calculator_qa import ArgumentScorer, token_types
 
 LOWEST = torch.finfo(torch.float32).min
 
