@@ -32,6 +32,7 @@ bench: .venv
 	$(BIN)/python -m benchmarks.relevance_step --output results/benchmarks/relevance_step.json
 	$(BIN)/python -m benchmarks.symbolic_layer --output results/benchmarks/symbolic_layer.json
 	$(BIN)/python -m benchmarks.symbolic_layer --embedding-gradient --output results/benchmarks/symbolic_layer_embedding_gradient.json
+	$(BIN)/python -m benchmarks.train_step --output results/benchmarks/train_step.json
 
 .venv: .venv/installed
 .venv/installed: pyproject.toml constraints.txt

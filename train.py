@@ -77,7 +77,7 @@ class CalculatorQAArguments:
         use_calculator, share_encoder, num_steps, search_comparisons: see `CalculatorQAConfig`.
         curriculum: smaller problems to learn first, in this order, each as `dataset_config:owners:digits:rows`. It
             needs `train_sampling_strategy: sequential`.
-        attn_implementation: `sdpa`, or `eager`, which on CPUs may train up to twice as fast in bf16.
+        attn_implementation: `sdpa`, or `eager`; which of them trains faster depends on the machine.
         lora_rank: of an adapter that is trained in place of the encoder (see adapters.py); 0 trains all of the model.
         report_use: whether the results say how the scores hang on the calculator, also after every number of the
             validation texts is replaced (see hf_calc/faithfulness.py); it scores them eight more times.
