@@ -103,6 +103,10 @@ class CalculatorQAArguments:
     lora_rank: int = field(default=0, metadata={"help": LORA_HELP})
     report_use: bool = field(default=False, metadata={"help": "Score with other results and other numbers, too."})
 
+    def __post_init__(self):
+        if self.report_use and self.num_steps > 1:
+            raise ValueError(f"report_use is for a single step, got num_steps={self.num_steps}")
+
     @property
     def scale(self) -> str:
         """`paper` if the generated data has the paper's size, else `small`."""

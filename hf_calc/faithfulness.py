@@ -35,7 +35,12 @@ def calculator_use(trainer, rows, seed: int = 0) -> dict[str, float | dict[str, 
         `examples`, their number, and for each condition `f1` and `exact_match`, for `as_is` also `argument_accuracy`
         if the rows have it. The others have `unchanged` instead: the percentage of results that stayed the same for
         want of another, such as those of a text with only two numbers. A model without a calculator has `as_is` alone.
+
+    Raises:
+        ValueError: a model of several steps, where another result would make other candidates of the next step.
     """
+    if trainer.model.config.num_steps > 1:
+        raise ValueError(f"use is measured of a single step, the model has num_steps={trainer.model.config.num_steps}")
     metrics = trainer.predict(rows, metric_key_prefix="as_is").metrics
     names = ("f1", "exact_match", "argument_accuracy")
     as_is = {name: metrics[f"as_is_{name}"] for name in names if f"as_is_{name}" in metrics}

@@ -293,3 +293,10 @@ def test_every_call_of_a_layer_is_replaced(condition):
             "wrong": call[1].tolist(),
         }
         assert all(row in allowed for row, allowed in zip(after.token_ids.tolist(), wanted[condition], strict=True))
+
+
+def test_a_model_of_several_steps_is_refused(make_trainer):
+    trainer = make_trainer(make_rows(2))
+    trainer.model.config.num_steps = 2
+    with pytest.raises(ValueError, match="of a single step, the model has num_steps=2"):
+        calculator_use(trainer, trainer.eval_dataset)
