@@ -238,6 +238,16 @@ def relevance_step() -> str:
     return table(["T", "cross entropy, ms a step", *(f"{way}, ratio" for way in ways)], rows)
 
 
+def train_step() -> str:
+    """A step of the calculator model beside two plain passes of its encoder (benchmarks/train_step.py)."""
+    rows = []
+    for row in json.loads((RESULTS / "benchmarks" / "train_step.json").read_text())["rows"]:
+        ratio = row["ratio"]
+        figures = [row["seconds"]["two passes"], ratio["again"], ratio["calculator model"]]
+        rows.append([str(row["candidates"]), "{} and {}".format(*row["tokens"]), *(f"{n:.3f}" for n in figures)])
+    return table(["D", "tokens a row", "two passes, s a step", "again, ratio", "calculator model, ratio"], rows)
+
+
 def export() -> str:
     """Rows written as Parquet by one process and by two (benchmarks/calculator_qa.py)."""
     rows = []
@@ -266,6 +276,7 @@ TABLES = {
     "relevance step": relevance_step,
     "pipeline": pipeline,
     "export": export,
+    "train step": train_step,
     "symbolic layer": lambda: symbolic_layer("symbolic_layer"),
     "symbolic layer, embedding gradient": lambda: symbolic_layer("symbolic_layer_embedding_gradient"),
     "estimators": estimators,
