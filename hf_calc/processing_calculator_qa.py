@@ -9,10 +9,10 @@ Shapes as in `modeling_calculator_qa`: B rows, T tokens, N numbers, D pairs, L t
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from transformers import BatchEncoding, BertTokenizer, ProcessorMixin
@@ -23,7 +23,8 @@ from .calculator import TOKENS, Calculator, Numbers, format_number, pack_left
 from .candidate_results import CandidateResults, encode_results
 from .chains import STEP_MARK, describe_steps
 from .comparison_search import answered_choice, related_pairs
-from .quantities import find_quantities, find_words
+from .mentions import TokenizedRows, find_mentions, number_value
+from .quantities import find_quantities
 from .span_decoding import SpanPredictions, best_spans
 from .symbolic_function import SymbolicFunction, resolve
 
@@ -60,27 +61,6 @@ def split_digits(tokenizer: BertTokenizer) -> BertTokenizer:
 def pair_arguments(num_quantities: int) -> torch.Tensor:
     """All unordered pairs (i, j), i < j, of N numbers as (N (N - 1) / 2, 2), the pairs of fewer numbers first."""
     return torch.tril_indices(num_quantities, num_quantities, offset=-1).flip(0).T
-
-
-class _Mention(NamedTuple):
-    """What a finder found in a row: its value, whose find it is, segment and characters, first and last token."""
-
-    value: Any
-    kind: int
-    segment: int
-    start: int
-    end: int
-    first_token: int
-    last_token: int
-
-
-class _Rows(NamedTuple):
-    """Tokenized rows: the encoding of all, and of each the example, what may be an argument, and the numbers."""
-
-    encoding: BatchEncoding
-    examples: list[int]
-    mentions: list[list[_Mention]]
-    numbers: list[list[_Mention]]
 
 
 class CalculatorQAProcessor(ProcessorMixin):
@@ -204,9 +184,10 @@ class CalculatorQAProcessor(ProcessorMixin):
             "example_ids": torch.tensor(rows.examples),
         }
         if answers is not None:
-            answers = [answers] if isinstance(answers, str) else answers
+            answers = self._answers([answers] if isinstance(answers, str) else answers, rows)
+            batch["answer_spans"] = rows.answer_spans(answers)
         if isinstance(self.calculator, SymbolicFunction):
-            return BatchEncoding(batch | self._function_candidates(questions, passages, answers, rows))
+            return BatchEncoding(batch | self._function_candidates(answers, rows))
 
         counts = torch.tensor([len(mentions) for mentions in rows.mentions])
         width = max(2, int(counts.max()))  # so that D is never 0
@@ -217,8 +198,7 @@ class CalculatorQAProcessor(ProcessorMixin):
         if self.num_steps > 1:
             batch["quantity_values"] = _padded_values([[m.value for m in row] for row in rows.mentions], width)
             if answers is not None:
-                _, values, batch["answer_spans"] = self._answer_spans(questions, passages, answers, rows)
-                values = [values[example] for example in rows.examples]
+                values = [[value for _, value in spellings] for spellings in answers]
                 batch["answer_values"] = _padded_values(values, max(1, *map(len, values)))
             return BatchEncoding(batch)
 
@@ -243,43 +223,40 @@ class CalculatorQAProcessor(ProcessorMixin):
             "candidate_ids": _scatter(candidate_ids, is_pair, fill=pad),
         }
         if answers is not None:
-            batch |= self._labels(questions, passages, answers, rows, results, is_pair, fits)
+            batch |= self._labels(answers, results, is_pair, fits)
             if comparisons:
-                batch["comparisons"] = self._comparisons(questions, passages, answers, rows, is_number)
+                batch["comparisons"] = self._comparisons(answers, rows, is_number)
         return BatchEncoding(batch)
 
-    def _comparisons(self, questions, passages, answers, rows: _Rows, is_number) -> dict[str, torch.Tensor]:
+    def _comparisons(self, answers, rows: TokenizedRows, is_number) -> dict[str, torch.Tensor]:
         """The inputs of `ComparisonSearch` but the numbers' vectors."""
         mantissa, decimals = _padded_values(
             [[m.value for m in row] for row in rows.mentions], is_number.shape[1]
         ).unbind(-1)
         unit = decimals.amax(-1, keepdim=True).clamp(min=0)
         is_related = torch.zeros(*is_number.shape, is_number.shape[1], dtype=torch.bool)
-        for row, (example, mentions) in enumerate(zip(rows.examples, rows.mentions, strict=True)):
+        choices = []
+        for row, ((question, passage), mentions) in enumerate(zip(rows.texts, rows.mentions, strict=True)):
+            choices.append(answered_choice(question, [spelling for spelling, _ in answers[row]]))
             if mentions:
                 starts = [m.start if m.segment else -1 for m in mentions]
-                related = torch.tensor(related_pairs(questions[example], passages[example], starts))
+                related = torch.tensor(related_pairs(question, passage, starts))
                 is_related[row, : len(mentions), : len(mentions)] = related
-        choices = [answered_choice(*pair) for pair in zip(questions, as_spellings(answers), strict=True)]
         return {
             "values": mantissa * 10 ** (unit - decimals.clamp(min=0)),
             "is_number": is_number,
             "is_related": is_related,
-            "choice": torch.tensor([choices[example] for example in rows.examples]),
+            "choice": torch.tensor(choices),
         }
 
-    def _function_candidates(self, questions, passages, answers, rows: _Rows) -> dict[str, Any]:
-        """The mentions and candidates of a `SymbolicFunction`, their results and the places of the answers."""
+    def _function_candidates(self, answers, rows: TokenizedRows) -> dict[str, Any]:
+        """The mentions and candidates of a `SymbolicFunction`, their results and where these hold the answers."""
         function = self.calculator
         width = max(1, *(len(mentions) for mentions in rows.mentions))
         positions = [[m.first_token for m in row] + [0] * (width - len(row)) for row in rows.mentions]
         arguments = function.stack_tuples(rows.mentions)  # (B, D, K)
         num_candidates = arguments.shape[1]
         batch = {"mention_positions": torch.tensor(positions), "candidate_arguments": arguments}
-        row_answers = None
-        if answers is not None:
-            spellings, values, batch["answer_spans"] = self._answer_spans(questions, passages, answers, rows)
-            row_answers = [list(zip(spellings[k], values[k], strict=True)) for k in rows.examples]
         lengths = (sum(mask) for mask in rows.encoding["attention_mask"])
         results = CandidateResults(
             function,
@@ -287,7 +264,7 @@ class CalculatorQAProcessor(ProcessorMixin):
             self._find_numbers,
             values=[[m.value for m in mentions] for mentions in rows.mentions],
             rooms=[self.tokenizer.model_max_length - length for length in lengths],
-            answers=row_answers,
+            answers=answers,
             # Over the ceiling of one width, so that parts of a batch go together again.
             width=max(1, self.result_tokens) if num_candidates > function.max_candidates else None,
         )
@@ -313,7 +290,7 @@ class CalculatorQAProcessor(ProcessorMixin):
                         "shorten it"
                     )
 
-    def _tokenize(self, questions: list[str], passages: list[str]) -> _Rows:
+    def _tokenize(self, questions: list[str], passages: list[str]) -> TokenizedRows:
         """Tokenizes, cuts long passages into windows and finds the numbers of each row."""
         self.check_questions(questions)
         encoding = self.tokenizer(
@@ -334,62 +311,39 @@ class CalculatorQAProcessor(ProcessorMixin):
                 "not paired."
             )
         texts = list(zip(questions, passages, strict=True))
-        mentions = numbers = _find_mentions(encoding, examples, texts, [self._find_numbers])
+        mentions = numbers = find_mentions(encoding, examples, texts, [self._find_numbers])
         if isinstance(self.calculator, SymbolicFunction):
             finders = (self._find_numbers if find is find_quantities else find for find in self.calculator.finders)
-            mentions = _find_mentions(encoding, examples, texts, list(finders))
-        return _Rows(encoding, examples, mentions, numbers)
+            mentions = find_mentions(encoding, examples, texts, list(finders))
+        return TokenizedRows(encoding, examples, [texts[k] for k in examples], mentions, numbers)
 
-    def _answer_spans(
-        self, questions, passages, answers, rows: _Rows
-    ) -> tuple[list[list[str]], list[list[Decimal | None]], torch.Tensor]:
-        """The spellings of each answer, their values if they are numbers, and (B, S, 2) where the texts have them.
-
-        A number is wherever its value stands, other text where it stands as whole words.
-        """
-        answers = as_spellings(answers)
-        if len(answers) != len(questions):
+    def _answers(self, answers, rows: TokenizedRows) -> list[list[tuple[str, Decimal | None]]]:
+        """Of each row the spellings of its answer, each with its value if it is a number."""
+        spellings, num_examples = as_spellings(answers), rows.examples[-1] + 1
+        if len(spellings) != num_examples:
             raise ValueError(
-                f"got {len(answers)} answers for {len(questions)} questions: give each question one answer, or one "
+                f"got {len(spellings)} answers for {num_examples} questions: give each question one answer, or one "
                 "list of its spellings"
             )
-        values = [[self._value(answer) for answer in spellings] for spellings in answers]
-        spans = []
-        for row, example in enumerate(rows.examples):
-            found = {m[-2:] for m in rows.numbers[row] if m.value in values[example]}
-            for answer, value in zip(answers[example], values[example], strict=True):
-                if value is None:
-                    found.update(_word_spans(rows, row, (questions[example], passages[example]), answer.strip()))
-            spans.append(sorted(found))
-        most = max(1, *(len(found) for found in spans))
-        return answers, values, torch.tensor([found + [(-1, -1)] * (most - len(found)) for found in spans])
+        valued = [[(text, number_value(text, self._find_numbers)) for text in texts] for texts in spellings]
+        return [valued[example] for example in rows.examples]
 
-    def _labels(self, questions, passages, answers, rows: _Rows, results, is_pair, fits) -> dict[str, torch.Tensor]:
-        """The places of the answers in texts and results, and which results they are."""
-        _, values, answer_spans = self._answer_spans(questions, passages, answers, rows)
-        pair_example = torch.tensor(rows.examples)[is_pair.nonzero()[:, 0]]  # (P,)
+    def _labels(self, answers, results, is_pair, fits) -> dict[str, torch.Tensor]:
+        """The places of the answers in the results, and which results they are."""
+        pair_row = is_pair.nonzero()[:, 0]  # (P,)
         is_answer = torch.zeros_like(results.spans[..., 0], dtype=torch.bool)  # (P, R, 3)
-        for spelling in range(max(len(spellings) for spellings in values)):
-            column = [spellings[spelling] if spelling < len(spellings) else None for spellings in values]
-            wanted = Numbers.from_decimals(column).select(pair_example[:, None, None])
+        for k in range(max(map(len, answers))):
+            column = [spellings[k][1] if k < len(spellings) else None for spellings in answers]
+            wanted = Numbers.from_decimals(column).select(pair_row[:, None, None])
             is_answer |= (results.values.mantissa == wanted.mantissa) & (results.values.decimals == wanted.decimals)
         is_answer &= (results.spans[..., 0] >= 0) & fits[:, None, None]
         result_spans = torch.stack(
             [pack_left(side.flatten(1), is_answer.flatten(1), fill=-1) for side in results.spans.unbind(-1)], -1
         )
         return {
-            "answer_spans": answer_spans,
             "candidate_answer_spans": _scatter(result_spans, is_pair, fill=-1),
             "argument_labels": _scatter(is_answer[..., 0].any(-1).float(), is_pair, fill=0),
         }
-
-    def _value(self, answer: str) -> Decimal | None:
-        """The value of an answer that is a number, perhaps with a currency sign or percent, and nothing else."""
-        answer = answer.strip().lstrip("$£€¥").removesuffix("%").strip()
-        quantities = find_quantities(answer, self.number_words)
-        if len(quantities) == 1 and (quantities[0].start, quantities[0].end) == (0, len(answer)):
-            return quantities[0].value
-        return None
 
     def post_process_question_answering(
         self, outputs, question: str | Sequence[str], passage: str | Sequence[str], top_k: int = 1
@@ -428,16 +382,14 @@ class CalculatorQAProcessor(ProcessorMixin):
         first_row = {example: row for row, example in reversed(list(enumerate(rows.examples)))}
         return [
             [
-                {"score": math.exp(log_p)} | self._decode(rows, first_row[example] + window, *span, texts)
+                {"score": math.exp(log_p)} | self._decode(rows, first_row[example] + window, *span)
                 for log_p, window, *span in zip(*(field[example].tolist() for field in predictions), strict=True)
                 if log_p > -math.inf
             ]
-            for example, texts in enumerate(zip(questions, passages, strict=True))
+            for example in range(len(questions))
         ]
 
-    def _decode(
-        self, rows: _Rows, row: int, start: int, end: int, argument_index: int | list[int], texts: tuple[str, str]
-    ) -> dict:
+    def _decode(self, rows: TokenizedRows, row: int, start: int, end: int, argument_index: int | list[int]) -> dict:
         """One answer from its tokens; the result's characters come from tokenizing the calculator's string."""
         mentions = [
             {"value": _write(m.value), "segment": SEGMENTS[m.segment], "start": m.start, "end": m.end}
@@ -461,7 +413,7 @@ class CalculatorQAProcessor(ProcessorMixin):
         else:
             segment, start, end = 2, start - length, end - length
             encoding = encode_results(self.tokenizer, [calculator])[0]
-        text = (*texts, calculator)[segment]
+        text = (*rows.texts[row], calculator)[segment]
         first, last = encoding.offsets[start][0], encoding.offsets[end][1]
         return {
             "answer": text[first:last],
@@ -497,29 +449,6 @@ def _write(value: Any) -> str:
     return format_number(value) if isinstance(value, Decimal) else str(value)
 
 
-def _find_mentions(encoding: BatchEncoding, examples: list[int], texts: list[tuple[str, str]], finders) -> list[list]:
-    """What the finders find in each row, by finder and then in reading order."""
-    found = [
-        [
-            (mention, kind, segment)
-            for kind, find in enumerate(finders)
-            for segment, text in enumerate(pair)
-            for mention in find(text)
-        ]
-        for pair in texts
-    ]
-    mentions = []
-    for row, example in enumerate(examples):
-        mentions.append([])
-        for (value, start, end), kind, segment in found[example]:
-            if not 0 <= start < end:
-                raise ValueError(f"a finder found {value!r} at characters {start} to {end}: needed text[start:end]")
-            tokens = _token_span(encoding, row, segment, start, end)
-            if tokens is not None:
-                mentions[-1].append(_Mention(value, kind, segment, start, end, *tokens))
-    return mentions
-
-
 def _scatter(values: torch.Tensor, mask: torch.Tensor, fill: int) -> torch.Tensor:
     """(P, ...) values to the P true places of a (B, D) mask, at least one entry wide: (B, D, ...)."""
     scattered = values.new_full((*mask.shape, *(max(1, size) for size in values.shape[1:])), fill)
@@ -532,18 +461,3 @@ def _padded_values(rows: list[list[Decimal | None]], width: int) -> torch.Tensor
     """Numbers of each row as (B, width, 2), the fields of `Numbers`; what equals no number behind them."""
     values = [value for row in rows for value in (*row, *[None] * (width - len(row)))]
     return torch.stack(Numbers.from_decimals(values), -1).view(len(rows), width, 2)
-
-
-def _token_span(encoding: BatchEncoding, row: int, segment: int, start: int, end: int) -> tuple[int, int] | None:
-    """First and last token of characters start..end of a segment; None if the row's window cuts them off."""
-    first, last = encoding.char_to_token(row, start, segment), encoding.char_to_token(row, end - 1, segment)
-    return None if first is None or last is None else (first, last)
-
-
-def _word_spans(rows: _Rows, row: int, texts: tuple[str, str], answer: str) -> Iterator[tuple[int, int]]:
-    """The token spans of a row where a text holds the answer as whole words, see `find_words`."""
-    for segment, text in enumerate(texts):
-        for start, end in find_words(text, answer, [m for m in rows.numbers[row] if m.segment == segment]):
-            tokens = _token_span(rows.encoding, row, segment, start, end)
-            if tokens is not None:
-                yield tokens

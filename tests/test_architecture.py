@@ -32,6 +32,7 @@ RULES = [
     ("hf_*/symbolic_layer.py", ".configuration_*", SHIPPED),
     ("hf_*/relevance_loss.py", ".configuration_*", SHIPPED),
     ("hf_*/quantities.py", ".calculator", SHIPPED),
+    ("hf_*/mentions.py", ".quantities", SHIPPED),
     ("hf_*/chains.py", ".calculator", SHIPPED),
     ("hf_*/comparison_search.py", "", SHIPPED),
     ("hf_*/losses.py", ".symbolic_layer", SHIPPED),
@@ -40,8 +41,8 @@ RULES = [
     ("hf_*/span_decoding.py", "", SHIPPED),
     (
         "hf_*/processing_*.py",
-        ".configuration_* .calculator .chains .comparison_search .quantities .symbolic_function .candidate_results "
-        ".span_decoding",
+        ".configuration_* .calculator .chains .comparison_search .mentions .quantities .symbolic_function "
+        ".candidate_results .span_decoding",
         SHIPPED,
     ),
     (

@@ -1,0 +1,123 @@
+"""Mentions in tokenized texts: which tokens are a number, another argument of a function, or the answer.
+
+Shapes: B rows, each the window of one question and passage that the model reads, S answer spans.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import torch
+from transformers import BatchEncoding
+
+from .quantities import Quantity, find_words
+
+
+class TokenMention(NamedTuple):
+    """What a finder found in a row: its value, whose find it is, segment and characters, first and last token."""
+
+    value: Any
+    kind: int
+    segment: int
+    start: int
+    end: int
+    first_token: int
+    last_token: int
+
+
+class TokenizedRows(NamedTuple):
+    """Tokenized rows: the encoding of all, and of each the example, question and passage, and its mentions.
+
+    `mentions` may be arguments of the function, `numbers` may be answers; for arithmetic they are the same.
+    """
+
+    encoding: BatchEncoding
+    examples: list[int]
+    texts: list[tuple[str, str]]
+    mentions: list[list[TokenMention]]
+    numbers: list[list[TokenMention]]
+
+    def answer_spans(self, answers: Sequence[Sequence[tuple[str, Decimal | None]]]) -> torch.Tensor:
+        """(B, S, 2) first and last token wherever a row has its answer, (-1, -1) behind the last.
+
+        A number is wherever its value stands, other text where it stands as whole words.
+
+        Args:
+            answers: of each row the spellings, each with its value if it is a number.
+        """
+        spans = []
+        for row, spellings in enumerate(answers):
+            values = [value for _, value in spellings]
+            found = {(m.first_token, m.last_token) for m in self.numbers[row] if m.value in values}
+            for spelling, value in spellings:
+                if value is None:
+                    found.update(self._word_spans(row, spelling.strip()))
+            spans.append(sorted(found))
+        most = max(1, *map(len, spans))
+        return torch.tensor([found + [(-1, -1)] * (most - len(found)) for found in spans])
+
+    def _word_spans(self, row: int, words: str) -> Iterator[tuple[int, int]]:
+        """First and last token wherever a row has the words, see `find_words`."""
+        for segment, text in enumerate(self.texts[row]):
+            for start, end in find_words(text, words, [m for m in self.numbers[row] if m.segment == segment]):
+                tokens = _token_span(self.encoding, row, segment, start, end)
+                if tokens is not None:
+                    yield tokens
+
+
+def find_mentions(
+    encoding: BatchEncoding,
+    examples: Sequence[int],
+    texts: Sequence[tuple[str, str]],
+    finders: Sequence[Callable[[str], Sequence]],
+) -> list[list[TokenMention]]:
+    """What the finders find in each row, by finder and then in reading order.
+
+    Args:
+        encoding: of the rows.
+        examples: B places in `texts`.
+        texts: of each example question and passage.
+        finders: functions from a text to (value, start, end), the characters `text[start:end]`.
+
+    Raises:
+        ValueError: a find without characters.
+    """
+    found = [
+        [
+            (mention, kind, segment)
+            for kind, find in enumerate(finders)
+            for segment, text in enumerate(pair)
+            for mention in find(text)
+        ]
+        for pair in texts
+    ]
+    mentions = []
+    for row, example in enumerate(examples):
+        mentions.append([])
+        for (value, start, end), kind, segment in found[example]:
+            if not 0 <= start < end:
+                raise ValueError(f"a finder found {value!r} at characters {start} to {end}: needed text[start:end]")
+            tokens = _token_span(encoding, row, segment, start, end)
+            if tokens is not None:
+                mentions[-1].append(TokenMention(value, kind, segment, start, end, *tokens))
+    return mentions
+
+
+def number_value(text: str, find_numbers: Callable[[str], Sequence[Quantity]]) -> Decimal | None:
+    """The value of a text that is a number, perhaps with a currency sign or percent, and nothing else.
+
+    >>> from .quantities import find_quantities
+    >>> number_value(" $1,200 ", find_quantities), number_value("9 yards", find_quantities)
+    (Decimal('1200'), None)
+    """
+    text = text.strip().lstrip("$£€¥").removesuffix("%").strip()
+    numbers = find_numbers(text)
+    if len(numbers) == 1 and (numbers[0].start, numbers[0].end) == (0, len(text)):
+        return numbers[0].value
+    return None
+
+
+def _token_span(encoding: BatchEncoding, row: int, segment: int, start: int, end: int) -> tuple[int, int] | None:
+    """First and last token of characters start..end of a segment; None if the row's window cuts them off."""
+    first, last = encoding.char_to_token(row, start, segment), encoding.char_to_token(row, end - 1, segment)
+    return None if first is None or last is None else (first, last)
