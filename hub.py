@@ -51,6 +51,46 @@ def check_target(repo_id: str, token: str | None = None) -> None:
         raise PermissionError("there is no token of the Hub: run `hf auth login`, or set HF_TOKEN")
 
 
+@contextmanager
+def errors_of_the_hub(repo_id: str) -> Iterator[None]:
+    """Tell what goes wrong in a talk with the Hub of a repository, see `commit_files`; what is no such thing stays."""
+    try:
+        yield
+    except (HTTPError, OSError, RuntimeError) as error:
+        # What goes wrong in the upload of a file is the cause of a RuntimeError.
+        reason = (isinstance(error, RuntimeError) and error.__cause__) or error
+        if not isinstance(reason, HfHubHTTPError):
+            raise ConnectionError(f"the Hub broke off, {repo_id} is as it was, try again: {reason}") from error
+        status, said = reason.response.status_code, reason.server_message
+        if status in (401, 403):
+            raise PermissionError(f"the token may not write to {repo_id} ({status}): {said}") from error
+        raise ConnectionError(f"the Hub answered {status}, {repo_id} is as it was: {said}") from error
+
+
+def open_repository(
+    repo_id: str,
+    repo_type: str,
+    check_repository: Callable[[HfApi, set[str]], None],
+    private: bool | None = None,
+    token: str | None = None,
+) -> tuple[str, set[str]]:
+    """The newest commit of a repository that may be written to, and the names of its files; made if there is none.
+
+    Arguments and errors as of `commit_files`.
+    """
+    check_target(repo_id, token)
+    sdk = "static" if repo_type == "space" else None
+    api = HfApi(token=token)
+    get_session().timeout = TIMEOUT
+    with errors_of_the_hub(repo_id):
+        api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True, space_sdk=sdk)
+        head = api.repo_info(repo_id, repo_type=repo_type, timeout=TIMEOUT)
+        published = {sibling.rfilename for sibling in head.siblings} - {".gitattributes"}
+        if published:
+            check_repository(api, published)
+        return head.sha, published
+
+
 def commit_files(
     files: dict[str, Path | bytes],
     repo_id: str,
@@ -79,19 +119,11 @@ def commit_files(
         PermissionError: no token, or one without the right to write there.
         ConnectionError: the Hub refused or broke off; the repository is as it was.
     """
-    check_target(repo_id, token)
+    head, published = open_repository(repo_id, repo_type, check_repository, private, token)
     endings = {Path(name).suffix for name in files} - {Path(CARD).suffix}
-    sdk = "static" if repo_type == "space" else None
-    api = HfApi(token=token)
-    get_session().timeout = TIMEOUT
-    try:
-        api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True, space_sdk=sdk)
-        head = api.repo_info(repo_id, repo_type=repo_type, timeout=TIMEOUT)
-        published = {sibling.rfilename for sibling in head.siblings} - {".gitattributes"}
-        if published:
-            check_repository(api, published)
-        gone = sorted(name for name in published.difference(files) if Path(name).suffix in endings)
-        return api.create_commit(
+    gone = sorted(name for name in published.difference(files) if Path(name).suffix in endings)
+    with errors_of_the_hub(repo_id):
+        return HfApi(token=token).create_commit(
             repo_id,
             [
                 *(CommitOperationAdd(path_in_repo=name, path_or_fileobj=file) for name, file in sorted(files.items())),
@@ -99,14 +131,5 @@ def commit_files(
             ],
             repo_type=repo_type,
             commit_message=message,
-            parent_commit=head.sha,
+            parent_commit=head,
         )
-    except (HTTPError, OSError, RuntimeError) as error:
-        # What goes wrong in the upload of a file is the cause of a RuntimeError.
-        reason = (isinstance(error, RuntimeError) and error.__cause__) or error
-        if not isinstance(reason, HfHubHTTPError):
-            raise ConnectionError(f"the Hub broke off, {repo_id} is as it was, try again: {reason}") from error
-        status, said = reason.response.status_code, reason.server_message
-        if status in (401, 403):
-            raise PermissionError(f"the token may not write to {repo_id} ({status}): {said}") from error
-        raise ConnectionError(f"the Hub answered {status}, {repo_id} is as it was: {said}") from error

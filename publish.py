@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from transformers.dynamic_module_utils import get_relative_imports
 
 from adapters import BASE
-from hub import CARD, check_target, commit_files, errors_in_a_line
+from hub import CARD, check_target, commit_files, errors_in_a_line, open_repository
 
 CARDS = Path(__file__).parent / "model_cards"
 RESULTS = "results.json"
@@ -195,11 +195,12 @@ def push(folder: str | Path, repo_id: str, private: bool | None = None, token: s
         base_id = f"{repo_id}-base" if has_base(adapter) else adapter["base_model_name_or_path"]
     card = render_card(folder, repo_id, base_id)
     files[CARD] = str(card).encode()
+    check = partial(check_repository, repo_id=repo_id, folder=folder)
     if adapter and has_base(adapter):
+        open_repository(repo_id, "model", check, private, token)  # no base is published for what cannot be
         commit = push_base(folder / BASE, base_id, repo_id, private, token)
         adapter |= {"base_model_name_or_path": base_id, "revision": commit.oid}
         files[ADAPTER] = json.dumps(adapter, indent=2, sort_keys=True).encode()
-    check = partial(check_repository, repo_id=repo_id, folder=folder)
     return commit_files(files, repo_id, "model", check, f"Publish {card.data.model_name}", private, token)
 
 

@@ -25,6 +25,7 @@ from transformers import (
 )
 
 import hf_relevance  # noqa: F401, registers its classes
+from adapters import add_adapter
 
 ROOT = Path(__file__).parents[1]
 CALC, REVIEWS = "user/calculator", "user/reviews"  # as in conftest.py
@@ -341,6 +342,44 @@ def test_a_push_that_fails_changes_nothing(
     train("push", folder, REVIEWS)
     commits, files = state(REVIEWS)
     assert (len(commits), files) == (2 + is_published, FILES[REVIEWS])
+
+
+@pytest.fixture
+def adapter(trained, tmp_path):
+    """The folder of an adapter with its base."""
+    pytest.importorskip("peft")
+    model, tokenizer = (
+        auto.from_pretrained(trained[REVIEWS]) for auto in (AutoModelForSequenceClassification, AutoTokenizer)
+    )
+    add_adapter(model, tokenizer, "relevance", 2, tmp_path / "lora").save_pretrained(tmp_path / "lora")
+    shutil.copy(trained[REVIEWS] / "results.json", tmp_path / "lora")
+    return tmp_path / "lora"
+
+
+# What peft asks of any model of transformers.
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+def test_no_base_is_published_for_an_adapter_that_cannot_be(hub, train, refuse, adapter):
+    def fails(message, *committed):
+        assert message in refuse("push", adapter, "user/lora")
+        hub.faults.clear()
+        assert [repo for repo in ("user/lora-base", "user/lora") if state(repo)[1]] == [*committed]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_TOKEN", "ro")
+        assert "may not write to user/lora (403)" in refuse("push", adapter, "user/lora")
+        assert not hub.repos
+    hub.fail("GET /api/models/user/lora(?!-)", 500, times=7)
+    fails("the Hub answered 500, user/lora is as it was")
+    HfApi().create_repo("user/lora-base")
+    HfApi().upload_file(path_or_fileobj=b"", path_in_repo="weights.bin", repo_id="user/lora-base")
+    fails("the name user/lora-base is taken", "user/lora-base")
+    del hub.repos["models/user/lora-base"]
+    HfApi().upload_file(path_or_fileobj=b"", path_in_repo="weights.bin", repo_id="user/lora")
+    fails("the name user/lora is taken", "user/lora")
+    HfApi().delete_file("weights.bin", "user/lora")
+    train("push", adapter, "user/lora")
+    assert state("user/lora-base")[1] >= {"model.safetensors", "config.json"}
+    assert state("user/lora")[1] >= {"adapter_model.safetensors", "adapter_config.json"}
 
 
 @pytest.mark.parametrize(
