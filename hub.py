@@ -59,6 +59,8 @@ def errors_of_the_hub(repo_id: str) -> Iterator[None]:
     except (HTTPError, OSError, RuntimeError) as error:
         # What goes wrong in the upload of a file is the cause of a RuntimeError.
         reason = (isinstance(error, RuntimeError) and error.__cause__) or error
+        if isinstance(reason, OSError) and reason.filename is not None:  # of this machine's disk
+            raise reason from None
         if not isinstance(reason, HfHubHTTPError):
             raise ConnectionError(f"the Hub broke off, {repo_id} is as it was, try again: {reason}") from error
         status, said = reason.response.status_code, reason.server_message
@@ -118,6 +120,7 @@ def commit_files(
         ValueError: the name is none, or taken by something else.
         PermissionError: no token, or one without the right to write there.
         ConnectionError: the Hub refused or broke off; the repository is as it was.
+        OSError: a file cannot be read.
     """
     head, published = open_repository(repo_id, repo_type, check_repository, private, token)
     endings = {Path(name).suffix for name in files} - {Path(CARD).suffix}

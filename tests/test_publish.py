@@ -344,6 +344,15 @@ def test_a_push_that_fails_changes_nothing(
     assert (len(commits), files) == (2 + is_published, FILES[REVIEWS])
 
 
+def test_a_file_that_cannot_be_read_is_told_as_that(hub, refuse, folders):
+    weights = folders[REVIEWS] / "model.safetensors"
+    # It goes away while the others are on their way.
+    hub.fail("POST .*/batch", lambda answer: (weights.unlink(), answer)[1])
+    said = refuse("push", folders[REVIEWS], REVIEWS)
+    assert said == f"not published: [Errno 2] No such file or directory: '{weights}'"
+    assert state(REVIEWS)[1] == set()
+
+
 @pytest.fixture
 def adapter(trained, tmp_path):
     """The folder of an adapter with its base."""
