@@ -22,7 +22,7 @@ from hf_calc.losses import (
     mean_over_examples,
     right_argument_loss,
 )
-from hf_calc.modeling_calculator_qa import ArgumentScorer, token_types
+from hf_calc.modeling_calculator_qa import ArgumentScorer, _TupleScores, token_types
 
 LOWEST = torch.finfo(torch.float32).min
 
@@ -132,6 +132,34 @@ def test_scorer_equals_a_network_over_concatenated_arguments(num_arguments):
         ]
         expected = scorer.score(torch.relu(torch.stack(vectors) @ weight.T + scorer.hidden[0].bias)).squeeze(-1)
         torch.testing.assert_close(scorer(mentions, arguments)[row], expected)
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Tuples are scored three at a time."""
+    monkeypatch.setattr(_TupleScores, "parts", lambda *_: 3)
+
+
+@pytest.mark.parametrize("num_arguments", [1, 2, 4])
+def test_gradient_of_the_scores_is_exact(small_parts, num_arguments):
+    table, w = torch.randn(6, 5, dtype=torch.float64), torch.randn(5, dtype=torch.float64)
+    index = torch.randint(6, (8, num_arguments))
+    assert torch.autograd.gradcheck(_TupleScores.apply, (table.requires_grad_(), index, w.requires_grad_()))
+
+
+def test_scores_in_parts_are_those_of_all_and_no_sum_is_kept(monkeypatch):
+    scorer, mentions = ArgumentScorer(8, 3), torch.randn(2, 5, 8)
+    arguments = torch.randint(-1, 5, (2, 70, 3))
+    results, sizes = [], []
+    for size in (3, 140):
+        monkeypatch.setattr(_TupleScores, "parts", lambda *_, size=size: size)
+        scorer.zero_grad()
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
+            scores = scorer(mentions, arguments)
+        scores.sin().sum().backward()
+        results.append([scores.detach(), *(p.grad for p in scorer.parameters())])
+    torch.testing.assert_close(*results)
+    assert max(sizes) == arguments.numel()  # the indices; all sums would be 8 * 140
 
 
 def test_every_part_of_the_output_has_its_shape(make_model, batch):
