@@ -2,7 +2,8 @@
 
 A recipe is a YAML file of options, and `family` says whose. The command line wins over the recipe, the recipe over the
 defaults. A run leaves the model with its processor in `output_dir` and one JSON with all that made its numbers in
-`results_dir/<family>/<name>-seed<seed>.json`. `--resume_from_checkpoint last` goes on where a run was cut off.
+`results_dir/<family>/<name>-seed<seed>.json`. `--resume_from_checkpoint last` goes on where a run was cut off; a run
+that begins anew puts an earlier one's checkpoints aside, into a folder of their own in `output_dir`.
 `--push_to_hub --hub_model_id user/name` publishes the model at the end, `train.py push FOLDER user/name` at any time.
 """
 
@@ -16,6 +17,7 @@ import platform
 import random
 import re
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -461,6 +463,16 @@ def last_checkpoint(folder: str) -> str | None:
     return steps[max(steps)] if steps else None
 
 
+def put_aside(folder: str) -> None:
+    """Moves an earlier run's checkpoints, which `last` and `save_total_limit` would take for those of this one."""
+    checkpoints = [*Path(folder).glob("checkpoint-*")]
+    if checkpoints:
+        place = Path(tempfile.mkdtemp(prefix="earlier-", dir=folder))
+        for path in checkpoints:
+            path.rename(place / path.name)
+        print(f"the checkpoints of an earlier run in {folder} are now in {place}: remove it if you need them no more")
+
+
 def carry_out(family: str, arguments, run, given: set[str]) -> None:
     """Trains and scores; only then replaces what an earlier run left by model, predictions, results and card."""
     if run.use_cpu and torch.get_num_threads() == 1:  # what `accelerate launch` sets where nobody said otherwise
@@ -474,6 +486,8 @@ def carry_out(family: str, arguments, run, given: set[str]) -> None:
     if trainer.is_world_process_zero():
         print(f"training {trained:,} of {parameters:,} parameters")
     resume = run.resume_from_checkpoint
+    if resume is None and run.should_save:
+        put_aside(run.output_dir)
     trainer.train(resume_from_checkpoint=last_checkpoint(run.output_dir) if resume == "last" else resume)
     seconds = max(entry["seconds"] for entry in trainer.state.log_history if "seconds" in entry)
     metrics, rows = score(trainer, data, arguments)

@@ -217,6 +217,8 @@ def test_a_full_disk_leaves_what_was_there(
         said = refuse(path, **options, max_steps=max_steps)
     assert said.startswith(f"the disk is full: {run} keeps what it had, --resume_from_checkpoint last goes on (")
     assert reason in said
+    for path in run.glob("earlier-*/*"):  # where a run that does not resume puts the checkpoints before it
+        path.rename(run / path.name)
     after = contents(texts)
     assert before.items() <= after.items()
     assert all(path.parent == run / "checkpoint-3" for path in after.keys() - before.keys())
@@ -227,6 +229,26 @@ def test_a_full_disk_leaves_what_was_there(
         (run / "checkpoint-3" / "trainer_state.json").write_bytes(written)
     assert train_py["last_checkpoint"](str(run)) == str(run / "checkpoint-2")
     assert train_py["last_checkpoint"](str(texts)) is None
+
+
+def test_last_is_of_the_run_that_began_last(train, train_py, recipe, texts, contents, capsys):
+    run, path = texts / "run", recipe(SMALL)
+    options = {"dataset": texts / "texts", "output_dir": run, "results_dir": texts}
+    train(path, **options, max_steps=3)
+    assert "earlier run" not in capsys.readouterr().out
+    before = {path.relative_to(run): data for path, data in contents(run).items() if "checkpoint-" in str(path)}
+    train(path, **options, max_steps=1, seed=1)  # as good as cut off after a step
+    (aside,) = run.glob("earlier-*")
+    assert f"checkpoints of an earlier run in {run} are now in {aside}" in capsys.readouterr().out
+    assert {path.relative_to(aside): data for path, data in contents(aside).items()} == before
+    assert train_py["last_checkpoint"](str(run)) == str(run / "checkpoint-1")
+    train(path, **options, max_steps=3, seed=1, resume_from_checkpoint="last")
+    resumed = (run / "test.jsonl").read_bytes()
+    assert [*run.glob("earlier-*")] == [aside]
+    train(path, **options | {"output_dir": texts / "unbroken"}, max_steps=3, seed=1)
+    assert (texts / "unbroken" / "test.jsonl").read_bytes() == resumed
+    train(path, **options, max_steps=1, save_strategy="no")  # cut off before its first checkpoint
+    assert train_py["last_checkpoint"](str(run)) is None
 
 
 def test_what_a_relevance_run_cannot_read_is_told(train_py, texts):
