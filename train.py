@@ -75,6 +75,7 @@ class CalculatorQAArguments:
             the `encoder` extra.
         dropout: both dropout probabilities of the encoder; by default the checkpoint's own.
         use_calculator, share_encoder, num_steps, search_comparisons: see `CalculatorQAConfig`.
+        digit_tokens: see `CalculatorQAProcessor`.
         curriculum: smaller problems to learn first, in this order, each as `dataset_config:owners:digits:rows`. It
             needs `train_sampling_strategy: sequential`.
         attn_implementation: `sdpa`, or `eager`; which of them trains faster depends on the machine.
@@ -97,6 +98,7 @@ class CalculatorQAArguments:
     use_calculator: bool = field(default=True, metadata={"help": "False: the span extraction baseline."})
     share_encoder: bool = field(default=True, metadata={"help": "One encoder for both passes."})
     num_steps: int = field(default=1, metadata={"help": "How often the model may calculate before it answers."})
+    digit_tokens: bool = field(default=True, metadata={"help": "Every digit of a number is a token."})
     search_comparisons: bool = field(default=False, metadata={"help": "Learn from comparisons what to calculate."})
     curriculum: list[str] | None = field(default=None, metadata={"help": "Smaller problems to learn first."})
     attn_implementation: str = field(default="sdpa", metadata={"help": "sdpa, or eager."})
@@ -153,7 +155,8 @@ def build_calculator_trainer(
     facts = {name: getattr(arguments, name) for name in ("use_calculator", "share_encoder", "search_comparisons")}
     if arguments.dropout is not None:
         facts |= {"hidden_dropout_prob": arguments.dropout, "attention_probs_dropout_prob": arguments.dropout}
-    processor = CalculatorQAProcessor.from_pretrained(encoder, num_steps=arguments.num_steps)
+    reading = {name: getattr(arguments, name) for name in ("num_steps", "digit_tokens")}
+    processor = CalculatorQAProcessor.from_pretrained(encoder, **reading)
     # The encoder's own configuration, whatever its type, with our facts on top.
     config = CalculatorQAConfig(**(AutoConfig.from_pretrained(encoder).to_dict() | facts | processor.calculation))
     attention = {"attn_implementation": arguments.attn_implementation}
