@@ -9,12 +9,20 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import numpy as np
+import yaml
 from scipy import stats
 
 from hf_relevance.plotting import correlation_figure
 
 RESULTS = Path(__file__).parent
 README = RESULTS.parent / "README.md"
+EXPERIMENTS = yaml.safe_load((RESULTS.parent / "recipes" / "experiments.yaml").read_text())  # what may not be run yet
+ABLATIONS = {
+    name: options
+    for group, experiments in EXPERIMENTS.items()
+    for name, options in experiments.items()
+    if group.startswith("ablations")
+}
 
 # Table 3 of Yoshikawa et al.: F1 and argument accuracy with bert-base-uncased.
 PAPER = {
@@ -55,30 +63,60 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
+def seeds(runs: list[dict]) -> str:
+    """The seeds of runs, each with its results file, or that there are none."""
+    return " ".join(f"[{run['seed']}]({run['path']})" for run in runs) or "not run"
+
+
 def calculator_paper() -> str:
     """Runs at the paper's scale beside table 3."""
-    rows = []
-    for run in load("calc", "paper"):
-        metrics, paper = run["metrics"], PAPER.get(run["settings"]["dataset_config"], ("-", "-"))
-        rows.append(
-            [
-                f"[{run['name']}, seed {run['seed']}]({run['path']})",
-                f"{metrics['f1']:.1f}",
-                percent(metrics.get("argument_accuracy")),
-                "{} / {}".format(*paper),
-                f"{run['parameters'] / 1e6:.0f} M",
-                f"{run['steps']}",
-                f"{run['seconds'] / 60:.0f} min, {run['hardware']['cpus']} x {run['hardware']['device']}",
-            ]
-        )
+    rows, found = [], load("calc", "paper")
+    for cell, paper in PAPER.items():
+        runs = [run for run in found if run["settings"]["dataset_config"] == cell]
+        if cell not in {run["name"] for run in runs}:
+            rows.append([cell, "not run", "not run", "{} / {}".format(*paper), "-", "-", "-"])
+        for run in runs:
+            metrics = run["metrics"]
+            rows.append(
+                [
+                    f"[{run['name']}, seed {run['seed']}]({run['path']})",
+                    f"{metrics['f1']:.1f}",
+                    percent(metrics.get("argument_accuracy")),
+                    "{} / {}".format(*paper),
+                    f"{run['parameters'] / 1e6:.0f} M",
+                    f"{run['steps']}",
+                    f"{run['seconds'] / 60:.0f} min, {run['hardware']['cpus']} x {run['hardware']['device']}",
+                ]
+            )
     header = ["run", "F1", "argument accuracy", "paper", "parameters", "steps", "training"]
     return table(header, rows)
 
 
+def ablations() -> str:
+    """What each part is worth, beside the first of the experiments, which has all of them."""
+    base, rows = next(iter(ABLATIONS.values())), []
+    for experiment, options in ABLATIONS.items():
+        runs = [run for run in load("calc", "small") if run["name"] == experiment]
+        changed = {key: value for key, value in options.items() if key != "seeds" and base.get(key) != value}
+        row = [experiment, ", ".join(f"`{key}: {value}`" for key, value in changed.items()) or "-", seeds(runs)]
+        metrics = [run["metrics"] for run in runs]
+        use = [one["use"]["original"] for one in metrics]
+        columns = [
+            [one["f1"] for one in metrics],
+            [one["argument_accuracy"] for one in metrics if "argument_accuracy" in one],
+        ]
+        columns += [[one[condition]["f1"] for one in use if condition in one] for condition in ("off", "shuffled")]
+        rows.append([*row, *(interval(values, 1) if values else "-" for values in columns)])
+    header = ["run", "what is changed", "seeds", "F1", "argument accuracy", "F1, off", "F1, shuffled"]
+    return table(header, rows)
+
+
 def calculator_small() -> str:
-    """Smaller runs."""
+    """Smaller runs, but those that have a table of their own."""
     rows = []
     for run in load("calc", "small"):
+        if run["name"] in ABLATIONS:
+            continue
         settings, metrics = run["settings"], run["metrics"]
         examples = run.get("examples", {"train": settings["train_size"]})  # the first runs did not write it
         rows.append(
@@ -111,7 +149,7 @@ def calculator_use() -> str:
     conditions = ("as_is", "off", "shuffled", "wrong")
     rows = []
     for run in load("calc", "paper") + load("calc", "small"):
-        for numbers, use in run["metrics"].get("use", {}).items():
+        for numbers, use in run["metrics"].get("use", {}).items() if run["name"] not in ABLATIONS else ():
             rows.append([f"[{run['name']}, seed {run['seed']}]({run['path']})", numbers, f"{use['examples']:,}"])
             rows[-1] += [percent(use.get(condition, {}).get("f1")) for condition in conditions]
             rows[-1].append(percent(use["as_is"].get("argument_accuracy")))
@@ -269,6 +307,7 @@ def pipeline() -> str:
 TABLES = {
     "calculator, paper scale": calculator_paper,
     "calculator, small scale": calculator_small,
+    "calculator, ablations": ablations,
     "calculator, use": calculator_use,
     "relevance, accuracy": relevance_accuracy,
     "relevance, agreement": relevance_agreement,

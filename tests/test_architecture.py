@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FAMILIES = {"hf_calc", "hf_relevance"}
-OURS = {*FAMILIES, "dataset_scripts", "benchmarks", "tests", "train", "publish", "hub", "adapters"}
+OURS = {*FAMILIES, "dataset_scripts", "benchmarks", "tests", "train", "publish", "hub", "adapters", "reproduce"}
 
 # Other packages that a file may import, the standard library apart.
 SHIPPED = ["torch", "transformers", "tokenizers"]  # all that a model repository may ask of its user
@@ -58,8 +58,9 @@ RULES = [
     ("hf_*/*.py", MODEL, ANY),  # trainer, attribution and whatever else reads a model
     ("dataset_scripts/*.py", "dataset_scripts* hub", ANY),
     ("benchmarks/*.py", "hf_* dataset_scripts*", ANY),
-    ("tests/*.py", "hf_* dataset_scripts* tests* adapters", ANY),
+    ("tests/*.py", "hf_* dataset_scripts* tests* adapters reproduce", ANY),
     ("hub.py", "", ANY),
+    ("reproduce.py", "", ANY),
     ("adapters.py", "hub", ANY),
     ("publish.py", "adapters hub", ANY),
     ("train.py", "hf_* dataset_scripts* adapters publish hub", ANY),
