@@ -166,9 +166,8 @@ class CalculatorQAProcessor(ProcessorMixin):
     def calculation(self) -> dict:
         """What the model must know: `CalculatorQAConfig(..., **processor.calculation)`."""
         facts = {"num_arguments": self.num_arguments, "num_steps": self.num_steps}
-        if self.num_steps > 1:
-            facts |= {"operations": self.operations, "calculator_token_ids": self._result_ids.tolist()}
-        return facts
+        facts["calculator_token_ids"] = self._result_ids.tolist()
+        return facts | ({"operations": self.operations} if self.num_steps > 1 else {})
 
     def __call__(
         self,

@@ -34,6 +34,7 @@ RULES = [
     ("hf_*/quantities.py", ".calculator", SHIPPED),
     ("hf_*/chains.py", ".calculator", SHIPPED),
     ("hf_*/comparison_search.py", "", SHIPPED),
+    ("hf_*/digit_places.py", "", SHIPPED),
     ("hf_*/losses.py", ".symbolic_layer", SHIPPED),
     ("hf_*/symbolic_function.py", ".calculator .quantities", SHIPPED),
     ("hf_*/candidate_results.py", ".quantities .symbolic_function", SHIPPED),
@@ -46,7 +47,8 @@ RULES = [
     ),
     (
         "hf_*/modeling_*.py",
-        ".configuration_* .calculator .chains .comparison_search .losses .symbolic_layer .relevance_loss",
+        ".configuration_* .calculator .chains .comparison_search .digit_places .losses .symbolic_layer "
+        ".relevance_loss",
         SHIPPED,
     ),
     ("hf_*/pipeline.py", ".span_decoding", SHIPPED),
