@@ -34,6 +34,13 @@ PAPER = {
     "max_argmax_transfer": (98.9, 100.0),
 }
 
+# Table 4: F1 and argument accuracy by what the model was trained on; and F1 of BERT with span extraction.
+PAPER_DIGITS = {
+    ("argmax_generalization", False): "72.0 / -",
+    ("argmax_generalization", True): "74.9 / 2.0",
+    ("max_argmax_generalization", True): "78.5 / 99.8",
+}
+
 # Accuracy and F1 of Kitada and Iyatomi (poster) without and with the relevance loss, and accuracy, macro F1 (in %) and
 # Kendall tau of attention with the embedding gradient of Jain and Wallace's code.
 POSTER = {
@@ -92,6 +99,46 @@ def calculator_paper() -> str:
     return table(header, rows)
 
 
+def calculator_digits(scale: str, group: str) -> str:
+    """Numbers longer than any in training, of a group of experiments, at the paper's scale beside table 4."""
+    rows = []
+    for name, options in EXPERIMENTS[group].items():
+        key = options["dataset_config"], options.get("use_calculator", True)
+        runs = [run for run in load("calc", scale) if run["name"] == name]
+        row = [name, f"`{key[0]}`", str(options.get("digit_places", 0)), seeds(runs)]
+        for metrics in ("f1", "argument_accuracy"):
+            values = [run["metrics"][metrics] for run in runs if metrics in run["metrics"]]
+            row.append(interval(values, 1) if values else "-")
+        rows.append([*row, *([PAPER_DIGITS[key]] if scale == "paper" else [])])
+    header = ["run", "data", "places of digits", "seeds", "F1", "argument accuracy"]
+    return table([*header, *(["paper"] if scale == "paper" else [])], rows)
+
+
+def calculator_errors(scale: str, group: str) -> str:
+    """Where the answers of a group of experiments are wrong, by what tells the two amounts apart."""
+    rows = []
+    for run in load("calc", scale):
+        for kind, errors in run["metrics"].get("errors", {}).items() if run["name"] in EXPERIMENTS[group] else ():
+            for apart, one in ({"all": errors} | errors["by"]).items():
+                row = [f"[{run['name']}, seed {run['seed']}]({run['path']})", kind, apart]
+                names = ("examples", "wrong", "other", "wrong_arguments", "wrong_reading")
+                rows.append([*row, *(f"{one[name]:,}" if name in one else "-" for name in names)])
+    header = ["run", "question", "amounts differ in", "examples", "wrong", "the other one", "wrong arguments"]
+    return table([*header, "wrong by right arguments"], rows)
+
+
+def calculator_saliency() -> str:
+    """How much of the saliency lies on the numbers asked for, of runs at the paper's scale that measured it."""
+    names = ("of_numbers", "by_length", "of_all", "first_digits", "calculator")
+    rows = []
+    for run in load("calc", "paper"):
+        for kind, shares in run["metrics"].get("saliency", {}).items():
+            row = [f"[{run['name']}, seed {run['seed']}]({run['path']})", kind, f"{shares['examples']:,}"]
+            rows.append([*row, *(percent(shares[name]) for name in names)])
+    header = ["run", "question", "examples", "of all numbers'", "if each digit had the same", "of all tokens'"]
+    return table([*header, "of it on first digits", "on the result, of all tokens'"], rows)
+
+
 def ablations() -> str:
     """What each part is worth, beside the first of the experiments, which has all of them."""
     base, rows = next(iter(ABLATIONS.values())), []
@@ -115,7 +162,7 @@ def calculator_small() -> str:
     """Smaller runs, but those that have a table of their own."""
     rows = []
     for run in load("calc", "small"):
-        if run["name"] in ABLATIONS:
+        if run["name"] in ABLATIONS or run["name"] in EXPERIMENTS["few digits"]:
             continue
         settings, metrics = run["settings"], run["metrics"]
         examples = run.get("examples", {"train": settings["train_size"]})  # the first runs did not write it
@@ -307,6 +354,11 @@ def pipeline() -> str:
 TABLES = {
     "calculator, paper scale": calculator_paper,
     "calculator, small scale": calculator_small,
+    "calculator, digits": lambda: calculator_digits("paper", "table 4"),
+    "calculator, digits, errors": lambda: calculator_errors("paper", "table 4"),
+    "calculator, few digits": lambda: calculator_digits("small", "few digits"),
+    "calculator, few digits, errors": lambda: calculator_errors("small", "few digits"),
+    "calculator, saliency": calculator_saliency,
     "calculator, ablations": ablations,
     "calculator, use": calculator_use,
     "relevance, accuracy": relevance_accuracy,
