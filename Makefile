@@ -2,7 +2,7 @@
 PYTHON := $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || echo python3)
 BIN := .venv/bin
 
-.PHONY: test lint demo bench .venv
+.PHONY: test lint demo bench reproduce tables .venv
 
 test: lint
 	$(BIN)/pytest
@@ -33,6 +33,14 @@ bench: .venv
 	$(BIN)/python -m benchmarks.symbolic_layer --output results/benchmarks/symbolic_layer.json
 	$(BIN)/python -m benchmarks.symbolic_layer --embedding-gradient --output results/benchmarks/symbolic_layer_embedding_gradient.json
 	$(BIN)/python -m benchmarks.train_step --output results/benchmarks/train_step.json
+
+# Runs the experiments of recipes/experiments.yaml that have no results yet; it may be stopped, and goes on when called
+# again. `make reproduce runs=--list` says what is done, `make reproduce runs=ablation_base` runs what has that in its name.
+reproduce: .venv
+	$(BIN)/python reproduce.py $(runs)
+
+tables: .venv
+	$(BIN)/python results/tables.py
 
 .venv: .venv/installed
 .venv/installed: pyproject.toml constraints.txt

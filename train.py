@@ -31,6 +31,7 @@ from transformers import AutoConfig, AutoTokenizer, HfArgumentParser, TrainerCal
 
 from adapters import adapter_settings, add_adapter
 from dataset_scripts.calculator_qa.calculator_qa import CalculatorQA
+from dataset_scripts.calculator_qa.errors import asked_numbers, error_analysis
 from dataset_scripts.calculator_qa.replaced_numbers import replace_numbers
 from dataset_scripts.imdb.imdb import Imdb
 from dataset_scripts.newsgroups.newsgroups import Newsgroups
@@ -44,6 +45,7 @@ from hf_calc import (
     CalculatorQATrainer,
     CalculatorQATrainingArguments,
 )
+from hf_calc.attribution import saliency_shares
 from hf_calc.faithfulness import calculator_use
 from hf_relevance import (
     BiLSTMAttentionConfig,
@@ -76,13 +78,18 @@ class CalculatorQAArguments:
         encoder: a BERT checkpoint or a model of this family, as a folder or Hub name; `embedded` is the small BERT of
             the `encoder` extra.
         dropout: both dropout probabilities of the encoder; by default the checkpoint's own.
-        use_calculator, share_encoder, num_steps, search_comparisons: see `CalculatorQAConfig`.
+        use_calculator, share_encoder, num_steps, search_comparisons, digit_places: see `CalculatorQAConfig`.
+        digit_tokens: see `CalculatorQAProcessor`.
         curriculum: smaller problems to learn first, in this order, each as `dataset_config:owners:digits:rows`. It
             needs `train_sampling_strategy: sequential`.
         attn_implementation: `sdpa`, or `eager`; which of them trains faster depends on the machine.
         lora_rank: of an adapter that is trained in place of the encoder (see adapters.py); 0 trains all of the model.
         report_use: whether the results say how the scores hang on the calculator, also after every number of the
             validation texts is replaced (see hf_calc/faithfulness.py); it scores them eight more times.
+        report_errors: whether the results say at which numbers the answers are wrong, and whether for wrong arguments
+            (see dataset_scripts/calculator_qa/errors.py).
+        report_saliency: whether the results say how much of the answers' saliency lies on the numbers asked for (see
+            hf_calc/attribution.py).
     """
 
     name: str = field(metadata={"help": "Name of the run and of its results file."})
@@ -99,15 +106,22 @@ class CalculatorQAArguments:
     use_calculator: bool = field(default=True, metadata={"help": "False: the span extraction baseline."})
     share_encoder: bool = field(default=True, metadata={"help": "One encoder for both passes."})
     num_steps: int = field(default=1, metadata={"help": "How often the model may calculate before it answers."})
+    digit_places: int = field(default=0, metadata={"help": "Places of digits with an embedding; 0: none."})
+    digit_tokens: bool = field(default=True, metadata={"help": "Every digit of a number is a token."})
     search_comparisons: bool = field(default=False, metadata={"help": "Learn from comparisons what to calculate."})
     curriculum: list[str] | None = field(default=None, metadata={"help": "Smaller problems to learn first."})
     attn_implementation: str = field(default="sdpa", metadata={"help": "sdpa, or eager."})
     lora_rank: int = field(default=0, metadata={"help": LORA_HELP})
     report_use: bool = field(default=False, metadata={"help": "Score with other results and other numbers, too."})
+    report_errors: bool = field(default=False, metadata={"help": "Count errors by numbers and by cause."})
+    report_saliency: bool = field(default=False, metadata={"help": "Share of saliency on the numbers asked for."})
 
     def __post_init__(self):
-        if self.report_use and self.num_steps > 1:
-            raise ValueError(f"report_use is for a single step, got num_steps={self.num_steps}")
+        for report in ("report_use", "report_errors"):
+            if getattr(self, report) and self.num_steps > 1:
+                raise ValueError(f"{report} is for a single step, got num_steps={self.num_steps}")
+        if self.digit_places and not self.digit_tokens:
+            raise ValueError(f"digit_places={self.digit_places} needs digit_tokens, which alone have a place")
 
     @property
     def scale(self) -> str:
@@ -149,13 +163,15 @@ def build_calculator_trainer(
     if arguments.curriculum and run.train_sampling_strategy != "sequential":
         raise ValueError("a curriculum needs train_sampling_strategy: sequential, or its lessons would be mixed")
     data = load_calculator_data(arguments)
-    if arguments.report_use:
-        replace_numbers(data["validation"].select([0]))  # fails before training where it cannot
+    if arguments.report_use or arguments.report_errors or arguments.report_saliency:
+        replace_numbers(data["validation"].select([0]))  # fails before training where texts cannot be read
     encoder = embedded_encoder() if arguments.encoder == "embedded" else arguments.encoder
-    facts = {name: getattr(arguments, name) for name in ("use_calculator", "share_encoder", "search_comparisons")}
+    names = ("use_calculator", "share_encoder", "search_comparisons", "digit_places")
+    facts = {name: getattr(arguments, name) for name in names}
     if arguments.dropout is not None:
         facts |= {"hidden_dropout_prob": arguments.dropout, "attention_probs_dropout_prob": arguments.dropout}
-    processor = CalculatorQAProcessor.from_pretrained(encoder, num_steps=arguments.num_steps)
+    reading = {name: getattr(arguments, name) for name in ("num_steps", "digit_tokens")}
+    processor = CalculatorQAProcessor.from_pretrained(encoder, **reading)
     # The encoder's own configuration, whatever its type, with our facts on top.
     config = CalculatorQAConfig(**(AutoConfig.from_pretrained(encoder).to_dict() | facts | processor.calculation))
     attention = {"attn_implementation": arguments.attn_implementation}
@@ -176,7 +192,7 @@ def build_calculator_trainer(
 def score_calculator(
     trainer: CalculatorQATrainer, data: Dataset, arguments: CalculatorQAArguments
 ) -> tuple[dict, list[dict]]:
-    """Metrics, with `use` if it is wanted, and each question with what the model made of it."""
+    """Metrics, with the reports that are wanted, and each question with what the model made of it."""
     output = trainer.predict(data, metric_key_prefix="eval")
     answers = trainer.decode_predictions(output.predictions, data)
     rows = zip(data["question"], data["passage"], data["answer"], answers, strict=True)
@@ -185,6 +201,11 @@ def score_calculator(
     if arguments.report_use:
         numbers = {"original": data, "replaced": replace_numbers(data)}
         metrics["use"] = {name: calculator_use(trainer, texts) for name, texts in numbers.items()}
+    if arguments.report_errors:
+        metrics["errors"] = error_analysis(data, answers)
+    if arguments.report_saliency:
+        asked = [asked_numbers(row) for row in data]
+        metrics["saliency"] = saliency_shares(trainer, data, asked)
     return metrics, [dict(zip(columns, row, strict=True)) for row in rows]
 
 
@@ -355,7 +376,8 @@ def score_relevance(
 
 # Options that name a run or a place, or change what is shown: no settings of the model.
 BOOKKEEPING = {"name", "seed", "results_dir", "output_dir", "resume_from_checkpoint", "logging_steps", "disable_tqdm"}
-BOOKKEEPING |= {"report_use", "data_dir", "vectors", "push_to_hub", "hub_model_id", "hub_private_repo", "hub_token"}
+BOOKKEEPING |= {"report_use", "report_errors", "report_saliency"}
+BOOKKEEPING |= {"data_dir", "vectors", "push_to_hub", "hub_model_id", "hub_private_repo", "hub_token"}
 
 # family -> (its arguments, its training arguments, what builds its trainer, what scores it, given rows and arguments)
 FAMILIES = {

@@ -21,14 +21,17 @@ class CalculatorQAConfig(BertConfig):
         num_steps: how often the model may calculate before it answers, each time also with the results so far.
         operations, calculator_token_ids: what it needs to calculate by itself in several steps; together with
             num_steps they come from `CalculatorQAProcessor.calculation`.
+        digit_places: how many places of digits, counted from the right of their number, have an embedding that is
+            added to the digit's, see digit_places.py; 0 for none. At least twice the digits of training numbers, since
+            training counts from up to half of them; it needs calculator_token_ids.
         search_comparisons: whether training may tell from questions "who has more, A or B?" what to calculate with,
             see comparison_search.py; for a single step of two arguments.
         format_version: of what was saved.
         kwargs: everything of `BertConfig`.
 
     Raises:
-        ValueError: no arguments, no steps, several steps without all that they need, or the model was saved by a newer
-            version than this code can read.
+        ValueError: no arguments, no steps, several steps or places without all that they need, or the model was saved
+            by a newer version than this code can read.
     """
 
     model_type = "calculator_qa"
@@ -40,6 +43,7 @@ class CalculatorQAConfig(BertConfig):
     operations: list[str] | None = None
     calculator_token_ids: list[int] | None = None
     search_comparisons: bool = False
+    digit_places: int = 0
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self, **kwargs):
@@ -73,6 +77,11 @@ class CalculatorQAConfig(BertConfig):
                 f"num_steps={self.num_steps} makes the model calculate by itself, for which it lacks operations and "
                 "calculator_token_ids: give CalculatorQAConfig(..., **processor.calculation), with num_steps given to "
                 "the processor"
+            )
+        if self.digit_places < 0 or (self.digit_places and not self.calculator_token_ids):
+            raise ValueError(
+                f"digit_places must be at least 0, and places need calculator_token_ids, got {self.digit_places} and "
+                f"{self.calculator_token_ids}: give CalculatorQAConfig(..., **processor.calculation)"
             )
         if self.format_version > FORMAT_VERSION:
             raise ValueError(

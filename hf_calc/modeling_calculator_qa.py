@@ -14,6 +14,7 @@ results of each row: the second pass has R * B rows, sample after sample.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -26,6 +27,7 @@ from .calculator import TOKENS, Calculator, Numbers
 from .chains import NOTHING, answer_places, chosen_results, step_candidates, step_labels
 from .comparison_search import ComparisonSearch, pair_log_likelihood
 from .configuration_calculator_qa import CalculatorQAConfig
+from .digit_places import join_places
 from .losses import (
     answer_log_likelihood,
     argument_cross_entropy,
@@ -257,14 +259,14 @@ class BertForCalculatorQA(BertPreTrainedModel):
         self.qa_outputs = nn.Linear(config.hidden_size, 2)
         if config.num_steps > 1:
             self.calculator = Calculator(config.operations)
-            if (
-                len(config.calculator_token_ids) != len(TOKENS)
-                or config.calculator_token_ids[0] != config.pad_token_id
-            ):
-                raise ValueError(
-                    f"calculator_token_ids must be {len(TOKENS)} ids, the first of them {config.pad_token_id} for "
-                    f"padding, got {config.calculator_token_ids}: take processor.calculation"
-                )
+        if config.digit_places:
+            self.digit_places = nn.Embedding(config.digit_places + 1, config.hidden_size, padding_idx=0)
+        ids, pad = config.calculator_token_ids, config.pad_token_id
+        if (config.num_steps > 1 or config.digit_places) and (len(ids) != len(TOKENS) or ids[0] != pad):
+            raise ValueError(
+                f"calculator_token_ids must be {len(TOKENS)} ids, the first of them {pad} for padding, got {ids}: "
+                "take processor.calculation"
+            )
         self.post_init()
 
     @classmethod
@@ -362,9 +364,13 @@ class BertForCalculatorQA(BertPreTrainedModel):
             )
         if token_type_ids is None:
             token_type_ids = token_types(segment_ids, attention_mask)
-        reader = self.second_encoder
+        reader, offset = self.second_encoder, None
+        if self.config.digit_places:
+            offset = torch.zeros(len(input_ids), dtype=torch.long, device=input_ids.device)
+            if self.training:
+                offset.random_(self.config.digit_places // 2 + 1, generator=generator)
         reader_inputs = {
-            "inputs_embeds": self._embed(reader, input_ids),
+            "inputs_embeds": self._embed(reader, input_ids, offset),
             "attention_mask": attention_mask,
             "token_type_ids": token_type_ids,
             "position_ids": (attention_mask.cumsum(-1) - 1).clamp(min=0),
@@ -374,9 +380,9 @@ class BertForCalculatorQA(BertPreTrainedModel):
         if self.config.use_calculator:
             first_inputs = reader_inputs
             if reader is not self.bert:
-                first_inputs = reader_inputs | {"inputs_embeds": self._embed(self.bert, input_ids)}
+                first_inputs = reader_inputs | {"inputs_embeds": self._embed(self.bert, input_ids, offset)}
             hidden = self.bert(**first_inputs).last_hidden_state
-            choice = (temperature, gumbel_noise, generator, estimator, num_samples)
+            choice = (offset, temperature, gumbel_noise, generator, estimator, num_samples)
             if self.config.num_steps > 1:
                 reader_inputs, segment_ids, steps = self._take_steps(
                     hidden, reader_inputs, segment_ids, mention_positions, quantity_values, answer_values, choice
@@ -460,10 +466,23 @@ class BertForCalculatorQA(BertPreTrainedModel):
             attentions=read.attentions,
         )
 
-    def _embed(self, encoder: BertModel, input_ids: torch.Tensor) -> torch.Tensor:
-        """(B, T) tokens to (B, T, H) word embeddings of an encoder."""
+    def _embed(self, encoder: BertModel, input_ids: torch.Tensor, offset: torch.Tensor | None) -> torch.Tensor:
+        """(B, T) tokens to (B, T, H) word embeddings of an encoder, with those of digits' places."""
         check_indices("input_ids", input_ids, self.config.vocab_size, VOCABULARY_ADVICE)
-        return encoder.get_input_embeddings()(input_ids)
+        if offset is None:
+            return encoder.get_input_embeddings()(input_ids)
+        return self._embed_joined(encoder, self._join_places(input_ids, offset))
+
+    def _join_places(self, token_ids: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+        """Token ids (B, ..., L) that also say the places of digits, counted from offset (B,), see `join_places`."""
+        config = self.config
+        digits = config.calculator_token_ids[-20:]
+        return join_places(token_ids, offset, config.digit_places, config.vocab_size, digits)
+
+    def _embed_joined(self, encoder: BertModel, ids: torch.Tensor) -> torch.Tensor:
+        """Embeddings of tokens, with those of their places."""
+        size = self.config.vocab_size
+        return encoder.get_input_embeddings()(ids % size) + self.digit_places(ids // size)
 
     def _keep_best(self, hidden: torch.Tensor, positions, arguments, candidate_results) -> tuple:
         """The second stage over the ceiling: places, arguments and results of the candidates that score best."""
@@ -473,11 +492,19 @@ class BertForCalculatorQA(BertPreTrainedModel):
         return kept, arguments, candidate_results(arguments)
 
     def _choose(self, hidden: torch.Tensor, positions, arguments, candidate_ids, choice: tuple) -> SymbolicLayerOutput:
-        """One candidate of each row, by the hidden states (B, T, H) at the positions (B, M) of its numbers."""
+        """One candidate of each row, by the hidden states (B, T, H) at the positions (B, M) of its numbers.
+
+        `choice` is the offset of the places of digits, and what `SymbolicLayer` takes behind the embedding.
+        """
         mentions = gather_mentions(hidden, positions)
         check_indices("candidate_ids", candidate_ids, self.config.vocab_size, VOCABULARY_ADVICE)
-        embedding = self.second_encoder.get_input_embeddings().weight
-        return self.symbolic_layer(self.argument_scorer(mentions, arguments), candidate_ids, embedding, *choice)
+        scores, (offset, *choice) = self.argument_scorer(mentions, arguments), choice
+        if offset is None:
+            embedding = self.second_encoder.get_input_embeddings().weight
+            return self.symbolic_layer(scores, candidate_ids, embedding, *choice)
+        embed = partial(self._embed_joined, self.second_encoder)
+        result = self.symbolic_layer(scores, self._join_places(candidate_ids, offset), embed, *choice)
+        return result._replace(token_ids=result.token_ids % self.config.vocab_size)
 
     def _take_steps(
         self, hidden, inputs, segment_ids, mention_positions, quantity_values, answer_values, choice: tuple
@@ -491,7 +518,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
         Raises:
             ValueError: an estimator that takes several results.
         """
-        num_steps, estimator = self.config.num_steps, choice[3]
+        num_steps, estimator = self.config.num_steps, choice[4]
         if self.training and estimator in SEVERAL_RESULTS:
             raise ValueError(f"num_steps={num_steps} needs an estimator of {', '.join(ONE_RESULT)}; got {estimator}")
         mantissa, decimals = quantity_values.unbind(-1)

@@ -67,8 +67,8 @@ class CalculatorQAProcessor(ProcessorMixin):
     """Prepares texts for `BertForCalculatorQA` and reads its outputs.
 
     Args:
-        tokenizer: of the BERT checkpoint; its digits are split. Its `model_max_length` is the most that the model
-            reads, the calculator's result included; 512 if it has none.
+        tokenizer: of the BERT checkpoint. Its `model_max_length` is the most that the model reads, the calculator's
+            result included; 512 if it has none.
         operations: of the `Calculator`, where the function is its arithmetic.
         number_words: whether number words are numbers too, see `find_quantities`.
         stride: tokens by which the windows of a long passage overlap.
@@ -79,11 +79,13 @@ class CalculatorQAProcessor(ProcessorMixin):
             candidates itself, from the numbers' values.
         function: what is computed: "arithmetic", another shipped function by name (`comparison`, `date_difference`,
             `total`), or a `SymbolicFunction`, which is saved by its name alone and has to be given again on loading.
+        digit_tokens: whether every digit of a number is a token. False leaves numbers, also those of results, to the
+            tokenizer's own pieces, to measure what the digits are worth; for a single step.
 
     Raises:
         TypeError: no BERT tokenizer, or a function that is neither a name nor a `SymbolicFunction`.
-        ValueError: unknown operations or functions, no steps or several of another function than arithmetic, or no
-            room left for text.
+        ValueError: unknown operations or functions, no steps or several of another function than arithmetic or without
+            digit_tokens, or no room left for text.
     """
 
     def __init__(
@@ -95,24 +97,31 @@ class CalculatorQAProcessor(ProcessorMixin):
         result_tokens: int | None = None,
         num_steps: int = 1,
         function: SymbolicFunction | str = "arithmetic",
+        digit_tokens: bool = True,
         **kwargs,
     ):
-        tokenizer = split_digits(tokenizer)
+        tokenizer = split_digits(tokenizer) if digit_tokens else tokenizer
         tokenizer.init_kwargs.pop("function", None)  # it is handed what the processor is, and saves it
         if tokenizer.model_max_length > LARGE_INTEGER:  # the checkpoint does not say
             tokenizer.model_max_length = 512
         super().__init__(tokenizer, **kwargs)
         calculator = Calculator(operations)
         self.calculator = calculator if function == "arithmetic" else resolve(function)
+        self.digit_tokens = digit_tokens
         self.function = function if isinstance(function, str) else function.name
         self.operations = list(operations)
         self.number_words = number_words
         self._find_numbers = partial(find_quantities, number_words=number_words)
+        if not digit_tokens and function == "arithmetic":  # `Calculator.encode` writes digits
+            self.calculator = SymbolicFunction(calculator, [find_quantities] * 2, name=function, unordered=True)
         self.stride = stride
         if num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, got {num_steps}")
-        if num_steps > 1 and self.function != "arithmetic":
-            raise ValueError(f"num_steps={num_steps} needs the function arithmetic, got {self.function}")
+        if num_steps > 1 and (self.function != "arithmetic" or not digit_tokens):
+            raise ValueError(
+                f"num_steps={num_steps} needs the function arithmetic and digit_tokens, got {self.function} and "
+                f"digit_tokens={digit_tokens}"
+            )
         self.num_steps = num_steps
         if result_tokens is None:
             result_tokens = 32 * len(calculator.expressions) if function == "arithmetic" else 64
@@ -137,9 +146,8 @@ class CalculatorQAProcessor(ProcessorMixin):
     def calculation(self) -> dict:
         """What the model must know: `CalculatorQAConfig(..., **processor.calculation)`."""
         facts = {"num_arguments": self.num_arguments, "num_steps": self.num_steps}
-        if self.num_steps > 1:
-            facts |= {"operations": self.operations, "calculator_token_ids": self._result_ids.tolist()}
-        return facts
+        facts["calculator_token_ids"] = self._result_ids.tolist()
+        return facts | ({"operations": self.operations} if self.num_steps > 1 else {})
 
     def __call__(
         self,

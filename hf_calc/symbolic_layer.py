@@ -11,6 +11,8 @@ another Jacobian of z (`surrogate_weights`); `gumbel_softmax` hands on the mixtu
 `reinforce` and `marginal` hand on several results for each example, whose losses `combine_samples` makes into one.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -204,7 +206,7 @@ class SymbolicLayer(nn.Module):
         self,
         scores: torch.Tensor,
         candidate_ids: torch.Tensor,
-        embedding: torch.Tensor,
+        embedding: torch.Tensor | Callable[[torch.Tensor], torch.Tensor],
         temperature: float = 1.0,
         noise: bool = True,
         generator: torch.Generator | None = None,
@@ -217,7 +219,7 @@ class SymbolicLayer(nn.Module):
             scores: (B, D) the score s of each candidate.
             candidate_ids: (B, D, L) its result's tokens, padded at the end. A row of padding alone is no candidate
                 and is never chosen; an example may have none.
-            embedding: (V, H) the embedding matrix.
+            embedding: (V, H) the embedding matrix, or a function from tokens of any shape to their embeddings.
             temperature: of the softmax in the backward pass. A low one adds variance rather than accuracy.
             noise: whether training adds Gumbel noise to the choice; False is plain straight-through.
             generator: of the noise, for reproducibility.
@@ -254,7 +256,8 @@ class SymbolicLayer(nn.Module):
         rows = torch.arange(len(index), device=index.device) % len(scores)
         token_ids = candidate_ids[rows, index]  # (S * B, L)
         is_token = (token_ids != self.pad_token_id).unsqueeze(-1)
-        chosen = F.embedding(token_ids, embedding) * is_token
+        embed = embedding if callable(embedding) else partial(F.embedding, weight=embedding)
+        chosen = embed(token_ids) * is_token
         needs_gradient = torch.is_grad_enabled() and scores.requires_grad and estimator in ONE_RESULT
         if needs_gradient or estimator == "gumbel_softmax":
             used_ids, slots = torch.unique(candidate_ids, return_inverse=True)  # (K,), (B, D, L)
@@ -262,9 +265,9 @@ class SymbolicLayer(nn.Module):
             weights = surrogate_weights(estimator, scores, perturbed, index, temperature, num_samples, generator)
             if estimator == "gumbel_softmax":
                 weights = weights.masked_fill(~is_candidate, 0.0)  # NaN where there is no candidate at all
-                table = embedding[used_ids] * ~is_pad.unsqueeze(-1)
+                table = embed(used_ids) * ~is_pad.unsqueeze(-1)
                 chosen = mix_embeddings(weights, table, slots) * is_token
             else:
-                chosen = _StraightThrough.apply(weights, chosen, embedding.detach()[used_ids], slots, is_pad)
+                chosen = _StraightThrough.apply(weights, chosen, embed(used_ids).detach(), slots, is_pad)
         has_candidate = is_candidate.any(-1)[rows]
         return SymbolicLayerOutput(chosen, token_ids, index.masked_fill(~has_candidate, -1), scores)

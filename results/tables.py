@@ -9,12 +9,20 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import numpy as np
+import yaml
 from scipy import stats
 
 from hf_relevance.plotting import correlation_figure
 
 RESULTS = Path(__file__).parent
 README = RESULTS.parent / "README.md"
+EXPERIMENTS = yaml.safe_load((RESULTS.parent / "recipes" / "experiments.yaml").read_text())  # what may not be run yet
+ABLATIONS = {
+    name: options
+    for group, experiments in EXPERIMENTS.items()
+    for name, options in experiments.items()
+    if group.startswith("ablations")
+}
 
 # Table 3 of Yoshikawa et al.: F1 and argument accuracy with bert-base-uncased.
 PAPER = {
@@ -24,6 +32,13 @@ PAPER = {
     "argmax_transfer": (92.2, 2.3),
     "max_transfer": (99.0, 100.0),
     "max_argmax_transfer": (98.9, 100.0),
+}
+
+# Table 4: F1 and argument accuracy by what the model was trained on; and F1 of BERT with span extraction.
+PAPER_DIGITS = {
+    ("argmax_generalization", False): "72.0 / -",
+    ("argmax_generalization", True): "74.9 / 2.0",
+    ("max_argmax_generalization", True): "78.5 / 99.8",
 }
 
 # Accuracy and F1 of Kitada and Iyatomi (poster) without and with the relevance loss, and accuracy, macro F1 (in %) and
@@ -55,30 +70,100 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
+def seeds(runs: list[dict]) -> str:
+    """The seeds of runs, each with its results file, or that there are none."""
+    return " ".join(f"[{run['seed']}]({run['path']})" for run in runs) or "not run"
+
+
 def calculator_paper() -> str:
     """Runs at the paper's scale beside table 3."""
-    rows = []
-    for run in load("calc", "paper"):
-        metrics, paper = run["metrics"], PAPER.get(run["settings"]["dataset_config"], ("-", "-"))
-        rows.append(
-            [
-                f"[{run['name']}, seed {run['seed']}]({run['path']})",
-                f"{metrics['f1']:.1f}",
-                percent(metrics.get("argument_accuracy")),
-                "{} / {}".format(*paper),
-                f"{run['parameters'] / 1e6:.0f} M",
-                f"{run['steps']}",
-                f"{run['seconds'] / 60:.0f} min, {run['hardware']['cpus']} x {run['hardware']['device']}",
-            ]
-        )
+    rows, found = [], load("calc", "paper")
+    for cell, paper in PAPER.items():
+        runs = [run for run in found if run["settings"]["dataset_config"] == cell]
+        if cell not in {run["name"] for run in runs}:
+            rows.append([cell, "not run", "not run", "{} / {}".format(*paper), "-", "-", "-"])
+        for run in runs:
+            metrics = run["metrics"]
+            rows.append(
+                [
+                    f"[{run['name']}, seed {run['seed']}]({run['path']})",
+                    f"{metrics['f1']:.1f}",
+                    percent(metrics.get("argument_accuracy")),
+                    "{} / {}".format(*paper),
+                    f"{run['parameters'] / 1e6:.0f} M",
+                    f"{run['steps']}",
+                    f"{run['seconds'] / 60:.0f} min, {run['hardware']['cpus']} x {run['hardware']['device']}",
+                ]
+            )
     header = ["run", "F1", "argument accuracy", "paper", "parameters", "steps", "training"]
     return table(header, rows)
 
 
+def calculator_digits(scale: str, group: str) -> str:
+    """Numbers longer than any in training, of a group of experiments, at the paper's scale beside table 4."""
+    rows = []
+    for name, options in EXPERIMENTS[group].items():
+        key = options["dataset_config"], options.get("use_calculator", True)
+        runs = [run for run in load("calc", scale) if run["name"] == name]
+        row = [name, f"`{key[0]}`", str(options.get("digit_places", 0)), seeds(runs)]
+        for metrics in ("f1", "argument_accuracy"):
+            values = [run["metrics"][metrics] for run in runs if metrics in run["metrics"]]
+            row.append(interval(values, 1) if values else "-")
+        rows.append([*row, *([PAPER_DIGITS[key]] if scale == "paper" else [])])
+    header = ["run", "data", "places of digits", "seeds", "F1", "argument accuracy"]
+    return table([*header, *(["paper"] if scale == "paper" else [])], rows)
+
+
+def calculator_errors(scale: str, group: str) -> str:
+    """Where the answers of a group of experiments are wrong, by what tells the two amounts apart."""
+    rows = []
+    for run in load("calc", scale):
+        for kind, errors in run["metrics"].get("errors", {}).items() if run["name"] in EXPERIMENTS[group] else ():
+            for apart, one in ({"all": errors} | errors["by"]).items():
+                row = [f"[{run['name']}, seed {run['seed']}]({run['path']})", kind, apart]
+                names = ("examples", "wrong", "other", "wrong_arguments", "wrong_reading")
+                rows.append([*row, *(f"{one[name]:,}" if name in one else "-" for name in names)])
+    header = ["run", "question", "amounts differ in", "examples", "wrong", "the other one", "wrong arguments"]
+    return table([*header, "wrong by right arguments"], rows)
+
+
+def calculator_saliency() -> str:
+    """How much of the saliency lies on the numbers asked for, of runs at the paper's scale that measured it."""
+    names = ("of_numbers", "by_length", "of_all", "first_digits", "calculator")
+    rows = []
+    for run in load("calc", "paper"):
+        for kind, shares in run["metrics"].get("saliency", {}).items():
+            row = [f"[{run['name']}, seed {run['seed']}]({run['path']})", kind, f"{shares['examples']:,}"]
+            rows.append([*row, *(percent(shares[name]) for name in names)])
+    header = ["run", "question", "examples", "of all numbers'", "if each digit had the same", "of all tokens'"]
+    return table([*header, "of it on first digits", "on the result, of all tokens'"], rows)
+
+
+def ablations() -> str:
+    """What each part is worth, beside the first of the experiments, which has all of them."""
+    base, rows = next(iter(ABLATIONS.values())), []
+    for experiment, options in ABLATIONS.items():
+        runs = [run for run in load("calc", "small") if run["name"] == experiment]
+        changed = {key: value for key, value in options.items() if key != "seeds" and base.get(key) != value}
+        row = [experiment, ", ".join(f"`{key}: {value}`" for key, value in changed.items()) or "-", seeds(runs)]
+        metrics = [run["metrics"] for run in runs]
+        use = [one["use"]["original"] for one in metrics]
+        columns = [
+            [one["f1"] for one in metrics],
+            [one["argument_accuracy"] for one in metrics if "argument_accuracy" in one],
+        ]
+        columns += [[one[condition]["f1"] for one in use if condition in one] for condition in ("off", "shuffled")]
+        rows.append([*row, *(interval(values, 1) if values else "-" for values in columns)])
+    header = ["run", "what is changed", "seeds", "F1", "argument accuracy", "F1, off", "F1, shuffled"]
+    return table(header, rows)
+
+
 def calculator_small() -> str:
-    """Smaller runs."""
+    """Smaller runs, but those that have a table of their own."""
     rows = []
     for run in load("calc", "small"):
+        if run["name"] in ABLATIONS or run["name"] in EXPERIMENTS["few digits"]:
+            continue
         settings, metrics = run["settings"], run["metrics"]
         examples = run.get("examples", {"train": settings["train_size"]})  # the first runs did not write it
         rows.append(
@@ -111,7 +196,7 @@ def calculator_use() -> str:
     conditions = ("as_is", "off", "shuffled", "wrong")
     rows = []
     for run in load("calc", "paper") + load("calc", "small"):
-        for numbers, use in run["metrics"].get("use", {}).items():
+        for numbers, use in run["metrics"].get("use", {}).items() if run["name"] not in ABLATIONS else ():
             rows.append([f"[{run['name']}, seed {run['seed']}]({run['path']})", numbers, f"{use['examples']:,}"])
             rows[-1] += [percent(use.get(condition, {}).get("f1")) for condition in conditions]
             rows[-1].append(percent(use["as_is"].get("argument_accuracy")))
@@ -269,6 +354,12 @@ def pipeline() -> str:
 TABLES = {
     "calculator, paper scale": calculator_paper,
     "calculator, small scale": calculator_small,
+    "calculator, digits": lambda: calculator_digits("paper", "table 4"),
+    "calculator, digits, errors": lambda: calculator_errors("paper", "table 4"),
+    "calculator, few digits": lambda: calculator_digits("small", "few digits"),
+    "calculator, few digits, errors": lambda: calculator_errors("small", "few digits"),
+    "calculator, saliency": calculator_saliency,
+    "calculator, ablations": ablations,
     "calculator, use": calculator_use,
     "relevance, accuracy": relevance_accuracy,
     "relevance, agreement": relevance_agreement,

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FAMILIES = {"hf_calc", "hf_relevance"}
-OURS = {*FAMILIES, "dataset_scripts", "benchmarks", "tests", "train", "publish", "hub", "adapters"}
+OURS = {*FAMILIES, "dataset_scripts", "benchmarks", "tests", "train", "publish", "hub", "adapters", "reproduce"}
 
 # Other packages that a file may import, the standard library apart.
 SHIPPED = ["torch", "transformers", "tokenizers"]  # all that a model repository may ask of its user
@@ -35,6 +35,7 @@ RULES = [
     ("hf_*/mentions.py", ".quantities", SHIPPED),
     ("hf_*/chains.py", ".calculator", SHIPPED),
     ("hf_*/comparison_search.py", "", SHIPPED),
+    ("hf_*/digit_places.py", "", SHIPPED),
     ("hf_*/losses.py", ".symbolic_layer", SHIPPED),
     ("hf_*/symbolic_function.py", ".calculator .quantities", SHIPPED),
     ("hf_*/candidate_results.py", ".quantities .symbolic_function", SHIPPED),
@@ -47,7 +48,8 @@ RULES = [
     ),
     (
         "hf_*/modeling_*.py",
-        ".configuration_* .calculator .chains .comparison_search .losses .symbolic_layer .relevance_loss",
+        ".configuration_* .calculator .chains .comparison_search .digit_places .losses .symbolic_layer "
+        ".relevance_loss",
         SHIPPED,
     ),
     ("hf_*/pipeline.py", ".span_decoding", SHIPPED),
@@ -59,8 +61,9 @@ RULES = [
     ("hf_*/*.py", MODEL, ANY),  # trainer, attribution and whatever else reads a model
     ("dataset_scripts/*.py", "dataset_scripts* hub", ANY),
     ("benchmarks/*.py", "hf_* dataset_scripts*", ANY),
-    ("tests/*.py", "hf_* dataset_scripts* tests* adapters", ANY),
+    ("tests/*.py", "hf_* dataset_scripts* tests* adapters reproduce", ANY),
     ("hub.py", "", ANY),
+    ("reproduce.py", "", ANY),
     ("adapters.py", "hub", ANY),
     ("publish.py", "adapters hub", ANY),
     ("train.py", "hf_* dataset_scripts* adapters publish hub", ANY),

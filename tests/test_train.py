@@ -111,6 +111,8 @@ def test_a_run_leaves_model_predictions_and_results(train, tmp_path):
         "logging_steps": 1,
         "seed": 7,
         "report_use": True,
+        "report_errors": True,
+        "report_saliency": True,
     }
     command = [sys.executable, "-m", "accelerate.commands.launch", "train.py", "recipes/calc/demo.yaml"]
     command += [f"--{name}={value}" for name, value in options.items()]
@@ -124,7 +126,11 @@ def test_a_run_leaves_model_predictions_and_results(train, tmp_path):
     assert use["original"]["as_is"]["f1"] == results["metrics"]["f1"]
     assert use["replaced"].keys() == {"examples", "as_is", "off", "shuffled", "wrong"}
     assert results["settings"]["owners"] == 3
-    assert "report_use" not in results["settings"]
+    errors, saliency = results["metrics"]["errors"]["max"], results["metrics"]["saliency"]["max"]
+    assert errors["examples"] == saliency["examples"] == sum(one["examples"] for one in errors["by"].values()) == 6
+    assert 100 * (1 - errors["wrong"] / 6) == pytest.approx(results["metrics"]["signed_exact_match"], abs=0.1)
+    assert 0 < saliency["of_all"] < saliency["of_numbers"] <= 100
+    assert not {"report_use", "report_errors", "report_saliency"} & results["settings"].keys()
     assert results["settings"]["learning_rate"] == 2e-4
     assert results["settings"]["gumbel_noise"] is True
     lines = (tmp_path / "run" / "validation.jsonl").read_text().splitlines()

@@ -42,6 +42,19 @@ def final_amounts(clauses: list[re.Match], numbers: np.ndarray, asked: tuple[str
     return np.where(np.expand_dims(possible, -1), np.stack([owned[name] for name in asked], -1), -1)
 
 
+def read_row(row: dict) -> tuple[list[re.Match], tuple[str, str]]:
+    """The matches of `CLAUSE` in a passage of CalculatorQA, in reading order, and the two people asked for.
+
+    Raises:
+        ValueError: a text that is none of CalculatorQA's, or of a question that does not ask for one of two.
+    """
+    question, passage = row["question"], row["passage"]
+    clauses, asked = [*CLAUSE.finditer(passage)], ASKED.search(question)
+    if asked is None or not {*asked.groups()} <= {clause["name"] for clause in clauses}:
+        raise ValueError(f"needed question and passage of CalculatorQA, got {question!r} and {passage!r}")
+    return clauses, asked.groups()
+
+
 def replace_row(row: dict, rng: Generator) -> dict | None:
     """A row of CalculatorQA with other numbers and another answer; None if `DRAWS` draws had none that fit.
 
@@ -49,10 +62,7 @@ def replace_row(row: dict, rng: Generator) -> dict | None:
         ValueError: a text that is none of CalculatorQA's, or whose answer is not what it says.
     """
     question, passage, kind = row["question"], row["passage"], row["question_type"]
-    clauses, asked = [*CLAUSE.finditer(passage)], ASKED.search(question)
-    if asked is None or not {*asked.groups()} <= {clause["name"] for clause in clauses}:
-        raise ValueError(f"needed question and passage of CalculatorQA, got {question!r} and {passage!r}")
-    asked = asked.groups()
+    clauses, asked = read_row(row)
     old = np.array([int(clause["number"]) for clause in clauses])
     before = final_amounts(clauses, old, asked)
     if row["answer"] != (asked[before.argmax()] if kind == "argmax" else str(before.max())):

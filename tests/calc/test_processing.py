@@ -402,6 +402,28 @@ def test_saving_keeps_everything(folder, tmp_path):
     assert all(before[key].equal(after[key]) for key in before)
 
 
+def test_without_digit_tokens_numbers_are_in_the_tokenizers_own_pieces(tokenizer_dir, processor, tmp_path):
+    texts = ["who has more pens?"] * 2, ["anna has 100 pens, carl has 1234 pens and 12.", "12 pens to 100"]
+    made = CalculatorQAProcessor.from_pretrained(tokenizer_dir, digit_tokens=False)
+    made.save_pretrained(tmp_path)
+    for whole in (made, CalculatorQAProcessor.from_pretrained(tmp_path)):
+        batch, reference = whole(*texts, answers=["1334", "112"]), processor(*texts, answers=["1334", "112"])
+        tokens = whole.tokenizer.convert_ids_to_tokens(batch["input_ids"][0])
+        assert {"100", "12", "##34"} <= {*tokens}
+        assert whole.calculation == processor.calculation
+        # The same pairs, of which the same are right, with the calculator's string as the tokenizer writes it.
+        torch.testing.assert_close(batch["candidate_arguments"][0], reference["candidate_arguments"][0])
+        torch.testing.assert_close(batch["argument_labels"], reference["argument_labels"])
+        assert batch["argument_labels"].sum(-1).tolist() == [1, 1]
+        for ids, pair in zip(batch["candidate_ids"][0], ((100, 1234), (100, 12), (1234, 12)), strict=True):
+            wanted = whole.tokenizer(processor.calculator(*pair), add_special_tokens=False).input_ids
+            assert ids[ids != whole.tokenizer.pad_token_id].tolist() == [*wanted, whole.tokenizer.sep_token_id]
+        span = batch["candidate_answer_spans"][0, 0, 0]
+        assert whole.tokenizer.decode(batch["candidate_ids"][0, 0, span[0] : span[1] + 1]) == "1334"
+    with pytest.raises(ValueError, match="num_steps=2 needs the function arithmetic and digit_tokens"):
+        CalculatorQAProcessor.from_pretrained(tokenizer_dir, digit_tokens=False, num_steps=2)
+
+
 def test_spans_are_read_back_from_every_segment(either):
     generator = random.Random(3)
     questions, passages = random_texts(60)

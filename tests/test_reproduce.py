@@ -1,0 +1,93 @@
+"""reproduce.py: its list against train.py, what it runs, and that it may be stopped."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+import yaml
+
+import reproduce
+
+RUNS = reproduce.read_runs()
+
+
+def test_train_py_understands_every_experiment_and_none_has_anothers_results(train_py, monkeypatch, tmp_path):
+    monkeypatch.chdir(reproduce.ROOT)
+    for run in RUNS:
+        family, arguments, options, _ = train_py["parse"](run.command(tmp_path, tmp_path, [])[4:])
+        assert run.results.parts == (family, f"{arguments.name}-seed{options.seed}.json")
+        assert options.resume_from_checkpoint == "last"
+        assert options.save_strategy != "no", "a run that is cut off has to begin again"
+    assert set(Counter(run.results for run in RUNS).values()) == {1}
+    assert set(Counter(json.dumps(run.options) + run.recipe + str(run.seed) for run in RUNS).values()) == {1}
+
+
+def test_first_seeds_go_before_second_ones(tmp_path):
+    groups = {"a": {"x": {"recipe": "calc/r.yaml", "seeds": [0, 4]}, "y": {"recipe": "calc/r.yaml", "owners": 4}}}
+    (tmp_path / "list.yaml").write_text(yaml.safe_dump(groups))
+    runs = reproduce.read_runs(tmp_path / "list.yaml")
+    assert [str(run) for run in runs] == ["a/x-seed0", "a/y-seed0", "a/x-seed4"]
+    assert runs[1].options == {"owners": 4}
+
+
+@pytest.fixture
+def call(monkeypatch, tmp_path):
+    """reproduce.py with folders of its own; returns what it says when it exits, or None."""
+
+    def call(*words):
+        places = ["--results_dir", str(tmp_path / "results"), "--runs_dir", str(tmp_path / "runs")]
+        monkeypatch.setattr(sys, "argv", ["reproduce.py", *words, *places])
+        try:
+            return reproduce.main()
+        except SystemExit as end:
+            return end.code
+
+    return call
+
+
+def test_what_is_missing_is_run_and_what_was_cut_off_goes_on(call, train, options, monkeypatch, tmp_path, capsys):
+    ran = []
+
+    def run(command, cwd):
+        name = command[command.index("--name") + 1]
+        ran.append(name)
+        if len(ran) == 1:
+            (tmp_path / "runs" / f"{name}-seed0" / "checkpoint-1").mkdir(parents=True)
+            raise KeyboardInterrupt
+        train(*command[4:])
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    little = [f"--{name}={value}" for name, value in options["user/calculator"][1].items()]
+    words = ("_plain", *little, "--save_steps=1", "--eval_strategy=no", "--warmup_steps=0")
+    with pytest.raises(KeyboardInterrupt):
+        call(*words)
+    call("_plain", "--list")
+    assert capsys.readouterr().out.splitlines()[-3:] == [
+        "cut off  table 3/max_plain-seed0",
+        "not run  table 3/argmax_plain-seed0",
+        "not run  table 3/max_argmax_plain-seed0",
+    ]
+    assert call(*words) is None
+    assert call(*words) is None  # nothing is left to do
+    assert ran == ["max_plain", "max_plain", "argmax_plain", "max_argmax_plain"]
+    for name in ran[1:]:
+        results = json.loads((tmp_path / "results" / "calc" / f"{name}-seed0.json").read_text())
+        assert (results["settings"]["dataset_config"], results["steps"], results["scale"]) == (name, 2, "small")
+        assert [*(tmp_path / "runs" / f"{name}-seed0").glob("checkpoint-*")] == []
+        assert (tmp_path / "runs" / f"{name}-seed0" / "model.safetensors").exists()
+
+
+def test_one_that_fails_is_named_and_the_others_run(call, monkeypatch):
+    codes = iter([1, 0, 0])
+    monkeypatch.setattr(subprocess, "run", lambda command, cwd: subprocess.CompletedProcess(command, next(codes)))
+    assert call("_plain") == "failed: table 3/max_plain-seed0; the same command tries again"
+    assert next(codes, None) is None
+
+
+def test_wrong_words_are_told(call, capsys):
+    assert "no run has 'tabel'" in call("tabel")
+    assert call("_plain", "--encoder", "bert") != 0
+    assert "--option=value" in capsys.readouterr().err
