@@ -61,7 +61,9 @@ DATE = re.compile(rf" .*|(?:\d\d? )?(?:{MONTH})(?: \d+)?", re.DOTALL)
 
 HOW_MANY = re.compile(r"\bhow (?:many|much|long)\b", re.IGNORECASE)
 # "two or more races" and "65 or older" name nothing to choose from.
-CHOICE = re.compile(r"(?<!\btwo )(?<!\b2 )\bor\b(?! (?:more|older|over|less|fewer|above|below|under)\b)", re.IGNORECASE)
+CHOICE = re.compile(
+    r"(?<!\btwo )(?<!\b2 )\bor\b(?! (?:more|older|over|less|fewer|above|below|under)\b)", re.IGNORECASE
+)
 PERCENT = re.compile(r"percent|%", re.IGNORECASE)
 NEGATION = re.compile(r"\bnot\b|\b(?:is|are|was|were|do|does|did|has|have|had)n['’]?t\b", re.IGNORECASE)
 TIME = r"(?:years?|months?|weeks?|days?|hours?|minutes?|decades?|centuries)"

@@ -9,9 +9,11 @@ which they are not sure is left out, and counted by the reason. In all three
 
 - the annotators agree, and the answer is what the numbers say: the larger one's name, the difference, the rest of 100;
 - the changed numbers stand nowhere else, neither in the passage nor in the question;
-- new percentages add up to at most 100 in their sentence, if the old ones did.
+- no number beside a changed one says the same, as in "1,813 people (1.0%)";
+- a new number stands between the same two of its kind (percentage, currency, year, other) as the old one did, and
+  percentages of a sentence that added up to at most 100 still do: parts stay smaller than wholes, and time runs on.
 
-Comparison: the question says larger or smaller by one word (`LARGER`, `SMALLER`), and the words beside its "or" stand
+Comparison: the question has two to choose from, says larger or smaller (`LARGER`, `SMALLER`), and the words beside its "or" stand
 in the passage. A number belongs to a name if nothing but `CONNECTORS` stands between them, in the same sentence; both
 names come before or both after their numbers, and the numbers have the same unit. A name that has two different
 numbers of a unit is unclear. Behind the number of a name that comes first, there is a percent sign, or a word that is
@@ -28,6 +30,7 @@ Complement: the words around the percentage share one with the question.
     swapped, left_out = swap_numbers(rows)
 """
 
+import math
 import re
 from collections import Counter
 from decimal import Decimal
@@ -40,8 +43,11 @@ from dataset_scripts.drop.drop import CALCULATED, CHOICE, holds, is_number
 
 DRAWS = 1000  # of which the first that fits is taken
 LOOSE = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?|\.\d+")  # whatever may be read as a number
-BEFORE = re.compile(r"(?:^|[^\w.,/$€£¥-])[$€£¥]?$")
-BEHIND = re.compile(r"(?! ?(?:million|billion|thousand|hundred)\b)(?!\w|/|-\d|[.,]\d)")
+BEFORE = re.compile(r"(?:^|[^\w.,/$€£¥\-\u2212\u2013])[$€£¥]?$")
+BEHIND = re.compile(r"(?! ?(?:million|billion|thousand|hundred)\b)(?!\w|/|[-\u2013]\d|[.,]\d)")
+# "1,813 (1.0%)", "1,813 people (1.0%)", "(1,813; 1.0%)": two numbers that say the same.
+TWICE_BEFORE = re.compile(r"\d%?(?: \w+)? ?[(;] ?[$€£¥]?$")
+TWICE_BEHIND = re.compile(r"%?(?: \w+)? ?[(;] ?[$€£¥]?\d")
 PERCENT = re.compile(r" ?(?:%|percent\b)")
 YEAR = re.compile(r"1\d{3}|20\d\d")
 TIME = re.compile(r"\b(?:years?|months?|weeks?|days?|hours?|minutes?|decades?|centuries|how long)\b", re.IGNORECASE)
@@ -50,6 +56,7 @@ SUPERLATIVE = re.compile(
     r"suggest|behest|conquest|east|least)\w+est\b|\b(?:most|least|average|combined|total|both|and)\b",
     re.IGNORECASE,
 )
+ASKS = re.compile(r"\b(?:who|whose|which|what|where|how|is|are|was|were|do|does|did|has|have|had)\b", re.IGNORECASE)
 SENTENCE_END = re.compile(r"(?<![A-Z])[.!?](?=\s|$)")  # not that of "U.S."
 CLAUSE_END = re.compile(r"[;:]|[.,](?!\d)|\b(?:and|while|but|whereas|versus|or|compared)\b")
 LARGER = re.compile(r"\b(?:more|larger|bigger|higher|greater|largest|biggest|highest|greatest|most)\b", re.IGNORECASE)
@@ -68,7 +75,9 @@ FUNCTION_WORDS = {
     from who whom which what when where their they them those these its his her into out not also other""".split()
 }
 # Words that any two numbers of a text may have beside them.
-COMMON_WORDS = {*"according number total amount percent percentage points county city census population people".split()}
+COMMON_WORDS = {
+    *"according number total amount percent percentage points county city census population people".split()
+}
 
 
 class Unsure(Exception):
@@ -91,7 +100,7 @@ def value(text: str) -> Decimal:
 
 
 def unit(passage: str, number: re.Match) -> str:
-    """"%", a currency sign, or "" of a number in a passage."""
+    """ "%", a currency sign, or "" of a number in a passage."""
     before = passage[: number.start()][-1:]
     return "%" if PERCENT.match(passage, number.end()) else before if before in "$€£¥" else ""
 
@@ -99,6 +108,17 @@ def unit(passage: str, number: re.Match) -> str:
 def is_plain(passage: str, number: re.Match) -> bool:
     """Whether a match of `LOOSE` is a whole number, and no part of a word, a date, a range or "2.5 million"."""
     return bool(BEFORE.search(passage[: number.start()]) and BEHIND.match(passage, number.end()))
+
+
+def kind(passage: str, number: re.Match) -> str:
+    """The unit of a number; years have one of their own."""
+    return unit(passage, number) or ("year" if YEAR.fullmatch(number[0]) else "")
+
+
+def demand_said_once(passage: str, number: re.Match) -> None:
+    """Leave out a number beside which another one says the same."""
+    is_twice = TWICE_BEFORE.search(passage[: number.start()]) or TWICE_BEHIND.match(passage, number.end())
+    demand(not is_twice, "another number says the same")
 
 
 def around(passage: str, number: re.Match, end: re.Pattern) -> set[str]:
@@ -129,15 +149,24 @@ def write(number: Decimal, pattern: str) -> str:
     return f"{number:{',' if ',' in pattern else ''}.{decimals}f}"
 
 
-def draw(rng: Generator, pattern: str) -> Decimal:
-    """A number of the same shape: as many digits, as many decimals, and of a year the century."""
-    digits = pattern.replace(",", "").replace(".", "")
-    decimals = len(pattern.partition(".")[2])
+def bounds(passage: str, numbers: list[re.Match]) -> tuple[Decimal, Decimal]:
+    """The next smaller and the next larger number of the same kind around the first of some numbers, those apart."""
+    number, own = value(numbers[0][0]), {value(changed[0]) for changed in numbers}
+    others = {value(m[0]) for m in LOOSE.finditer(passage) if kind(passage, m) == kind(passage, numbers[0])} - own
+    below, above = (other for other in others if other < number), (other for other in others if other > number)
+    return max(below, default=Decimal(0)), min(above, default=Decimal("Infinity"))
+
+
+def draw(rng: Generator, pattern: str, low: Decimal, high: Decimal) -> Decimal:
+    """A number between two others, of the same shape: as many digits, as many decimals, and of a year the century."""
+    digits, decimals = pattern.replace(",", "").replace(".", "").lstrip("0"), len(pattern.partition(".")[2])
+    first, end = 10 ** (len(digits) - 1), 10 ** len(digits)
     if YEAR.fullmatch(pattern):
-        return Decimal(int(pattern[:2]) * 100 + int(rng.integers(100)))
-    low = 10 ** (len(digits) - 1) if digits[0] != "0" else 1
-    high = 10 ** len(digits.lstrip("0"))
-    return Decimal(int(rng.integers(min(low, high - 1), high))).scaleb(-decimals)
+        first, end = int(pattern[:2]) * 100, int(pattern[:2]) * 100 + 100
+    first = max(first, int(low.scaleb(decimals)) + 1)
+    end = min(end, math.ceil(high.scaleb(decimals))) if high.is_finite() else end
+    demand(first < end, "no other numbers of this shape")
+    return Decimal(int(rng.integers(first, end))).scaleb(-decimals)
 
 
 def replace(passage: str, numbers: list[re.Match], texts: list[str]) -> str:
@@ -167,6 +196,8 @@ def agreed_value(answers: list[str]) -> Decimal:
 def names_to_choose_from(question: str, passage: str) -> list[str]:
     """The longest runs of words before and after "or" that the passage holds as well."""
     before, after = CHOICE.split(question.rstrip(" ?"), maxsplit=1)
+    *_, chunk = ["", *re.split("[,:;]", before.rstrip(" ,"))[:-1]]
+    demand(not chunk or ASKS.search(chunk), "three to choose from")
     before, after = before.split(), after.split()
     runs = [
         [" ".join(before[first:]) for first in range(len(before))],
@@ -174,7 +205,10 @@ def names_to_choose_from(question: str, passage: str) -> list[str]:
     ]
     names = []
     for side in runs:
-        side = (re.sub(r"^(?:the|an?) ", "", run.strip(" ,:;-"), flags=re.IGNORECASE) for run in side)
+        side = (
+            re.sub(r"^(?:(?:the|an?|of|from|in|by|for|to|at) )+", "", run.strip(" ,:;-"), flags=re.IGNORECASE)
+            for run in side
+        )
         found = next((run for run in side if words_of(run) and named(run).search(passage)), None)
         demand(found, "a name does not stand in the passage")
         names.append(found)
@@ -234,6 +268,7 @@ def compared_numbers(question: str, passage: str, names: list[str]) -> tuple[lis
     demand(found, "no numbers beside the names")
     demand(len(found) == 1, "several numbers beside the names")
     for numbers in found[0]:
+        demand_said_once(passage, numbers[0])
         demand(len({number[0] for number in numbers}) == 1, "several numbers beside the names")
     return found[0]
 
@@ -294,6 +329,8 @@ def swap_difference(row: dict, rng: Generator) -> tuple[str, list[str], list[lis
     demand(len(pairs) == 1 and not is_sum, "several numbers have this difference or sum")
     large, small = (the_mention(row, number) for number in pairs.pop())
     demand(unit(passage, large) == unit(passage, small), "the numbers have different units")
+    for number in (large, small):
+        demand_said_once(passage, number)
     years = [YEAR.fullmatch(number[0]) and not unit(passage, number) for number in (large, small)]
     if TIME.search(question):
         demand(all(years) and re.search(r"\byears?\b|how long", question), "a time that is no difference of years")
@@ -303,8 +340,9 @@ def swap_difference(row: dict, rng: Generator) -> tuple[str, list[str], list[lis
         ours, theirs = (around(passage, number, CLAUSE_END) & words_of(question) for number in (large, small))
         demand(ours - theirs and theirs - ours, "the words around the numbers are not those of the question")
     others = {value(m[0]) for text in (passage, question) for m in LOOSE.finditer(text)}
+    limits = bounds(passage, [large, small]), bounds(passage, [small, large])
     for _ in range(DRAWS):
-        drawn = [draw(rng, number[0]) for number in (large, small)]
+        drawn = [draw(rng, number[0], *between) for number, between in zip((large, small), limits, strict=True)]
         if drawn[0] <= drawn[1] or others & {*drawn}:
             continue
         result = drawn[0] - drawn[1]
@@ -327,12 +365,12 @@ def swap_complement(row: dict, rng: Generator) -> tuple[str, list[str], list[lis
     demand(around(passage, number, CLAUSE_END) & words_of(question), "the words are not those of the question")
     others = {value(m[0]) for text in (passage, question) for m in LOOSE.finditer(text)}
     for _ in range(DRAWS):
-        drawn = draw(rng, number[0])
+        drawn = draw(rng, number[0], *bounds(passage, [number]))
         text = write(drawn, number[0])
         swapped = replace(passage, [number], [text])
         if 0 < drawn < 100 and not others & {drawn, 100 - drawn} and keeps_shares(passage, swapped):
             return swapped, [f"{100 - drawn:f}"], [[number[0], text]]
-    raise Unsure("no other number of this shape")
+    raise Unsure("no other numbers of this shape")
 
 
 RULES = dict(zip(CALCULATED, (swap_comparison, swap_complement, swap_difference), strict=True))
