@@ -65,7 +65,7 @@ CHOICE = re.compile(
     r"(?<!\btwo )(?<!\b2 )\bor\b(?! (?:more|older|over|less|fewer|above|below|under)\b)", re.IGNORECASE
 )
 PERCENT = re.compile(r"percent|%", re.IGNORECASE)
-NEGATION = re.compile(r"\bnot\b|\b(?:is|are|was|were|do|does|did|has|have|had)n['’]?t\b", re.IGNORECASE)
+NEGATION = re.compile(r"\bnot\b|\b(?:is|are|was|were|do|does|did|has|have|had)n['\u2019]?t\b", re.IGNORECASE)
 TIME = r"(?:years?|months?|weeks?|days?|hours?|minutes?|decades?|centuries)"
 MORE = (
     r"more|fewer|less|longer|shorter|higher|lower|larger|smaller|bigger|greater|older|younger|further|farther|earlier"

@@ -13,14 +13,14 @@ which they are not sure is left out, and counted by the reason. In all three
 - a new number stands between the same two of its kind (percentage, currency, year, other) as the old one did, and
   percentages of a sentence that added up to at most 100 still do: parts stay smaller than wholes, and time runs on.
 
-Comparison: the question has two to choose from, says larger or smaller (`LARGER`, `SMALLER`), and the words beside its "or" stand
-in the passage. A number belongs to a name if nothing but `CONNECTORS` stands between them, in the same sentence; both
-names come before or both after their numbers, and the numbers have the same unit. A name that has two different
-numbers of a unit is unclear. Behind the number of a name that comes first, there is a percent sign, or a word that is
-the same for both and in the question.
+Comparison: the question has two to choose from, says larger or smaller (`LARGER`, `SMALLER`), and the words beside its
+"or" stand in the passage. A number belongs to a name if nothing but `CONNECTORS` and words of the question stands
+between them, in the same sentence; both names come before or both after their numbers, and the numbers have the same
+unit. A name that has two different numbers of a unit is unclear. Behind the number of a name that comes first, there
+is a unit, or a word that is the same for both and in the question, or before it "was".
 
-Difference: of all pairs of numbers of the passage this one alone has the answer as its difference, and none as its sum.
-The words around the one number and those around the other, up to a comma, bracket or "and", each share a word with the
+Difference: of all pairs of numbers of the passage this one alone has the answer as its difference, and none as its
+sum. The words around the one number and those around the other, up to a comma or "and", each share a word with the
 question that the other's do not. Times are taken if they are years of the calendar, whose first two digits stay; the
 words of a year are those of its sentence, and need not differ. Questions with a superlative are left out: the new
 numbers might be another pair's. The new answer, too, is the difference of these two alone.
@@ -52,11 +52,13 @@ PERCENT = re.compile(r" ?(?:%|percent\b)")
 YEAR = re.compile(r"1\d{3}|20\d\d")
 TIME = re.compile(r"\b(?:years?|months?|weeks?|days?|hours?|minutes?|decades?|centuries|how long)\b", re.IGNORECASE)
 SUPERLATIVE = re.compile(
-    r"\b(?!interest|forest|west|request|contest|harvest|protest|arrest|invest|priest|rest|guest|quest|chest|nest|test|"
-    r"suggest|behest|conquest|east|least)\w+est\b|\b(?:most|least|average|combined|total|both|and)\b",
+    r"\b(?:long|short|larg|small|high|low|bigg|few|great|old|young|earli|lat|near|far(?:th)?)est\b"
+    r"|\b(?:most|least|average|combined|total|both|and)\b",
     re.IGNORECASE,
 )
 ASKS = re.compile(r"\b(?:who|whose|which|what|where|how|is|are|was|were|do|does|did|has|have|had)\b", re.IGNORECASE)
+LEADING_WORDS = re.compile(r"^(?:(?:the|an?|of|from|in|by|for|to|at) )+", re.IGNORECASE)
+DANGLING = re.compile(r"\b(?:and|or|of|in|to|the|than|with|from)\W*$", re.IGNORECASE)
 SENTENCE_END = re.compile(r"(?<![A-Z])[.!?](?=\s|$)")  # not that of "U.S."
 CLAUSE_END = re.compile(r"[;:]|[.,](?!\d)|\b(?:and|while|but|whereas|versus|or|compared)\b")
 LARGER = re.compile(r"\b(?:more|larger|bigger|higher|greater|largest|biggest|highest|greatest|most)\b", re.IGNORECASE)
@@ -70,14 +72,12 @@ CONNECTORS = {
         people produced received reported representing says some speakers the to up was were with""",
 }
 CONNECTORS = {first: {*words.split()} for first, words in CONNECTORS.items()}
-FUNCTION_WORDS = {
-    *"""the and for are was were had has have how many much more fewer less than compared did does there that this with
-    from who whom which what when where their they them those these its his her into out not also other""".split()
-}
+FUNCTION_WORDS = """the and for are was were had has have how many much more fewer less than compared did does there
+    that this with from who whom which what when where their they them those these its his her into out not also other"""
+FUNCTION_WORDS = {*FUNCTION_WORDS.split()}
 # Words that any two numbers of a text may have beside them.
-COMMON_WORDS = {
-    *"according number total amount percent percentage points county city census population people".split()
-}
+COMMON_WORDS = "according number total amount percent percentage points county city census population people"
+COMMON_WORDS = {*COMMON_WORDS.split()}
 
 
 class Unsure(Exception):
@@ -205,10 +205,7 @@ def names_to_choose_from(question: str, passage: str) -> list[str]:
     ]
     names = []
     for side in runs:
-        side = (
-            re.sub(r"^(?:(?:the|an?|of|from|in|by|for|to|at) )+", "", run.strip(" ,:;-"), flags=re.IGNORECASE)
-            for run in side
-        )
+        side = [LEADING_WORDS.sub("", run.strip(" ,:;-")) for run in side if not DANGLING.search(run)]
         found = next((run for run in side if words_of(run) and named(run).search(passage)), None)
         demand(found, "a name does not stand in the passage")
         names.append(found)
