@@ -52,7 +52,8 @@ COLUMNS = {"passage_id", "passage", "question", "answers"}
 HUB_COLUMNS = {"section_id", "passage", "question", "answers_spans"}
 TEXTS = ("id", "passage_id", "question", "passage", "answer_type", "question_type")
 FEATURES = datasets.Features(
-    {name: datasets.Value("string") for name in TEXTS} | {"answer": datasets.List(datasets.Value("string"))}
+    {name: datasets.Value("string") for name in TEXTS}
+    | {"answer": datasets.List(datasets.Value("string")), "length": datasets.Value("int32")}
 )
 
 NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?<=\d)")
@@ -193,6 +194,7 @@ def make_row(passage_id: str, passage: str, question: str, answers: list[str], k
         "answer": answers,
         "answer_type": kind,
         "question_type": question_type(question, passage, answers[0], kind),
+        "length": len(question) + len(passage),  # characters, for batches of about equal length
     }
 
 

@@ -73,7 +73,8 @@ CONNECTORS = {
 }
 CONNECTORS = {first: {*words.split()} for first, words in CONNECTORS.items()}
 FUNCTION_WORDS = """the and for are was were had has have how many much more fewer less than compared did does there
-    that this with from who whom which what when where their they them those these its his her into out not also other"""
+    that this with from who whom which what when where their they them those these its his her into out not also
+    other"""
 FUNCTION_WORDS = {*FUNCTION_WORDS.split()}
 # Words that any two numbers of a text may have beside them.
 COMMON_WORDS = "according number total amount percent percentage points county city census population people"
