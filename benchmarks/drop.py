@@ -1,9 +1,9 @@
-"""What of DROP a reader with a calculator can answer at all, without any model: `python -m benchmarks.drop --data_dir D`.
+"""What of DROP a reader with a calculator can answer at all: `python -m benchmarks.drop --data_dir DIR`.
 
-For each config and split: rows, tokens, and by type of answer and of question how many rows have one of their answers
-in question or passage, or in the result of one pair of numbers (hf_calc/score_groups.py). It is the upper bound of a
-model's exact match, and so is what number words ("three") as numbers would add. For the validation rows also how many
-have swapped numbers, and why the others have none.
+For each split: rows, tokens a row, and by type of answer and of question how many rows have one of their answers in
+question or passage, or in the result of one pair of numbers (hf_calc/score_groups.py): the upper bound of a model's
+exact match. All of it also with number words ("three") as numbers. And how many rows have swapped numbers, and for
+which reasons the others have none.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from hf_calc import CalculatorQAProcessor
 from hf_calc.score_groups import REACHES, reach
 
 RESULT = Path(__file__).parents[1] / "results" / "drop" / "reach.json"
+NUMBERS = {"digits": False, "digits_and_words": True}
 
 
 def counts(values: list[str], reaches: list[str]) -> dict[str, dict[str, int]]:
@@ -25,15 +26,6 @@ def counts(values: list[str], reaches: list[str]) -> dict[str, dict[str, int]]:
     for value, way in zip(values, reaches, strict=True):
         found[value][way] += 1
     return {value: {way: ways[way] for way in REACHES} for value, ways in found.items()}
-
-
-def tokens(processor: CalculatorQAProcessor, rows) -> dict[str, float]:
-    """How many tokens the windows of question and passage have together, a row, and how many windows."""
-    encoded = [processor._tokenize([row["question"]], [row["passage"]]).encoding["attention_mask"] for row in rows]
-    return {
-        "tokens_a_row": sum(sum(map(sum, masks)) for masks in encoded) / len(rows),
-        "windows_a_row": sum(map(len, encoded)) / len(rows),
-    }
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -49,14 +41,16 @@ def main(arguments: list[str] | None = None) -> None:
     builder = Drop(data_dir=options.data_dir)
     builder.download_and_prepare()
     processors = {
-        words: CalculatorQAProcessor.from_pretrained(options.encoder, number_words=words) for words in (False, True)
+        name: CalculatorQAProcessor.from_pretrained(options.encoder, number_words=words)
+        for name, words in NUMBERS.items()
     }
     result = {}
-    for split, rows in builder.as_dataset().items():
-        result[split] = {"rows": len(rows)} | tokens(processors[False], rows)
-        for words, processor in processors.items():
+    for split in ("validation", "train"):
+        rows = builder.as_dataset(split=split)
+        ids = processors["digits"].tokenizer(rows["question"][:], rows["passage"][:]).input_ids
+        result[split] = {"rows": len(rows), "tokens_a_row": sum(map(len, ids)) / len(rows)}
+        for name, processor in processors.items():
             reaches = reach(processor, rows)
-            name = "with_number_words" if words else "digits"
             result[split][name] = {kind: counts(rows[kind], reaches) for kind in ("answer_type", "question_type")}
         result[split]["swapped"] = swap_numbers(rows)[1]
         options.output.parent.mkdir(parents=True, exist_ok=True)
