@@ -33,6 +33,8 @@ from adapters import adapter_settings, add_adapter
 from dataset_scripts.calculator_qa.calculator_qa import CalculatorQA
 from dataset_scripts.calculator_qa.errors import asked_numbers, error_analysis
 from dataset_scripts.calculator_qa.replaced_numbers import replace_numbers
+from dataset_scripts.drop.drop import Drop
+from dataset_scripts.drop.swapped_numbers import swap_numbers
 from dataset_scripts.imdb.imdb import Imdb
 from dataset_scripts.newsgroups.newsgroups import Newsgroups
 from dataset_scripts.reviews.reviews import Reviews
@@ -47,6 +49,7 @@ from hf_calc import (
 )
 from hf_calc.attribution import saliency_shares
 from hf_calc.faithfulness import calculator_use
+from hf_calc.score_groups import reach, scores_by
 from hf_relevance import (
     BiLSTMAttentionConfig,
     BiLSTMAttentionDataCollator,
@@ -72,8 +75,10 @@ class CalculatorQAArguments:
     Args:
         name: of the run; names its results file.
         results_dir: where the results file goes.
-        dataset_config: a configuration of dataset_scripts/calculator_qa.
-        dataset: a dataset folder or Hub name to load `dataset_config` from; by default it is generated.
+        dataset_config: a configuration of dataset_scripts/calculator_qa, or of `dataset`.
+        dataset: `drop` (see dataset_scripts/drop), or a dataset folder or Hub name to load `dataset_config` from; by
+            default it is generated.
+        data_dir: a folder with the plain files of `drop`, which by default comes from the Hub.
         owners, digits, train_size, validation_size, dataset_seed: of the generated data.
         encoder: a BERT checkpoint or a model of this family, as a folder or Hub name; `embedded` is the small BERT of
             the `encoder` extra.
@@ -95,7 +100,8 @@ class CalculatorQAArguments:
     name: str = field(metadata={"help": "Name of the run and of its results file."})
     results_dir: str = field(default="results", metadata={"help": "Folder of the results files."})
     dataset_config: str = field(default="max_transfer", metadata={"help": "Configuration of calculator_qa."})
-    dataset: str | None = field(default=None, metadata={"help": "Dataset to load instead of generating it."})
+    dataset: str | None = field(default=None, metadata={"help": "drop, or a dataset to load; default: generated."})
+    data_dir: str | None = field(default=None, metadata={"help": "Folder of plain files of drop instead of the Hub."})
     owners: int = field(default=PAPER_SCALE["owners"], metadata={"help": "Owners in a passage."})
     digits: int = field(default=PAPER_SCALE["digits"], metadata={"help": "Digits of every number."})
     train_size: int = field(default=PAPER_SCALE["train_size"], metadata={"help": "Training examples."})
@@ -120,12 +126,18 @@ class CalculatorQAArguments:
         for report in ("report_use", "report_errors"):
             if getattr(self, report) and self.num_steps > 1:
                 raise ValueError(f"{report} is for a single step, got num_steps={self.num_steps}")
+        if self.dataset == "drop" and self.num_steps > 1:
+            raise ValueError(f"the scores of drop are for a single step, got num_steps={self.num_steps}")
+        if self.data_dir is not None and self.dataset != "drop":
+            raise ValueError(f"data_dir is for dataset: drop alone, not for {self.dataset}")
         if self.digit_places and not self.digit_tokens:
             raise ValueError(f"digit_places={self.digit_places} needs digit_tokens, which alone have a place")
 
     @property
     def scale(self) -> str:
-        """`paper` if the generated data has the paper's size, else `small`."""
+        """`drop`, or `paper` if the generated data has the paper's size, else `small`."""
+        if self.dataset == "drop":
+            return "drop"
         is_paper = self.dataset is None and all(getattr(self, key) == size for key, size in PAPER_SCALE.items())
         return "paper" if is_paper else "small"
 
@@ -139,7 +151,11 @@ def generate(dataset_config: str, **options) -> DatasetDict:
 
 def load_calculator_data(arguments: CalculatorQAArguments) -> DatasetDict:
     """Generates the data, the curriculum before the training rows, or loads it by name."""
-    if arguments.dataset is not None:
+    if arguments.dataset == "drop":
+        builder = Drop(config_name=arguments.dataset_config, data_dir=arguments.data_dir)
+        builder.download_and_prepare()
+        data = builder.as_dataset()
+    elif arguments.dataset is not None:
         data = load_dataset(arguments.dataset, arguments.dataset_config)
     else:
         names = ("owners", "digits", "train_size", "validation_size")
@@ -163,7 +179,8 @@ def build_calculator_trainer(
     if arguments.curriculum and run.train_sampling_strategy != "sequential":
         raise ValueError("a curriculum needs train_sampling_strategy: sequential, or its lessons would be mixed")
     data = load_calculator_data(arguments)
-    if arguments.report_use or arguments.report_errors or arguments.report_saliency:
+    reports_numbers = arguments.report_use or arguments.report_errors or arguments.report_saliency
+    if reports_numbers and arguments.dataset != "drop":
         replace_numbers(data["validation"].select([0]))  # fails before training where texts cannot be read
     encoder = embedded_encoder() if arguments.encoder == "embedded" else arguments.encoder
     names = ("use_calculator", "share_encoder", "search_comparisons", "digit_places")
@@ -198,8 +215,12 @@ def score_calculator(
     rows = zip(data["question"], data["passage"], data["answer"], answers, strict=True)
     columns = ("question", "passage", "answer", "prediction")
     metrics = {name.removeprefix("eval_"): value for name, value in output.metrics.items()}
+    numbers = {"original": data}
+    if arguments.dataset == "drop":
+        metrics["by"], numbers = score_drop(trainer, data, answers)
+    elif arguments.report_use:
+        numbers["replaced"] = replace_numbers(data)
     if arguments.report_use:
-        numbers = {"original": data, "replaced": replace_numbers(data)}
         metrics["use"] = {name: calculator_use(trainer, texts) for name, texts in numbers.items()}
     if arguments.report_errors:
         metrics["errors"] = error_analysis(data, answers)
@@ -207,6 +228,20 @@ def score_calculator(
         asked = [asked_numbers(row) for row in data]
         metrics["saliency"] = saliency_shares(trainer, data, asked)
     return metrics, [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def score_drop(trainer: CalculatorQATrainer, data: Dataset, answers: list[dict]) -> tuple[dict, dict[str, Dataset]]:
+    """Scores by type of answer and of question, and before and after numbers are swapped; the rows of the latter."""
+    swapped, left_out = swap_numbers(data)
+    place = {row_id: index for index, row_id in enumerate(data["id"])}
+    numbers = {"original": data.select([place[row_id] for row_id in swapped["id"]]), "replaced": swapped}
+    reaches = reach(trainer.processing_class, data)
+    by = {column: scores_by(column, data, reaches, answers, trainer.score_answers) for column in DROP_COLUMNS}
+    for name, rows in numbers.items():
+        found = trainer.decode_predictions(trainer.predict(rows).predictions, rows)
+        reaches = reach(trainer.processing_class, rows)
+        by[f"{name}_numbers"] = scores_by("question_type", rows, reaches, found, trainer.score_answers)
+    return by | {"left_out": left_out}, numbers
 
 
 def embedded_encoder() -> str:
@@ -221,6 +256,7 @@ def embedded_encoder() -> str:
     return str(get_model_path())
 
 
+DROP_COLUMNS = ("answer_type", "question_type")
 CORPORA = {"sst2": Sst2, "imdb": Imdb, "newsgroups": Newsgroups}
 
 
