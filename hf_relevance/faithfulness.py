@@ -171,7 +171,7 @@ def adversarial_attentions(
             is_better = (moved <= epsilon) & (far > divergence)
             found = torch.where(is_better.unsqueeze(-1), candidates, found)
             divergence = torch.where(is_better, far, divergence)
-        apart = jensen_shannon(candidates[:, first], candidates[:, second]).sum(-1)
+        apart = jensen_shannon(candidates.index_select(1, first), candidates.index_select(1, second)).sum(-1)
         objective = far.sum(-1) - penalty * F.relu(moved - epsilon).sum(-1)
         if count > 1:
             objective = objective + apart / (count * (count - 1))

@@ -159,11 +159,13 @@ def relevance_loss(
     loss has seen. `normalizer="l1"` keeps attention peaked (.64 to .85) and agrees with g as well as attention without
     the loss or better, but it costs 4 to 5 points of accuracy on the two corpora of longer texts, and runs differ
     widely: while the scores are near 0 the target is as peaked as later, and means nothing yet. A smaller weight, say
-    0.1, lets the model learn first. By independent measures neither form was better than no loss.
+    0.1, lets the model learn first. By independent measures neither form was better than no loss: h_t tells of other
+    tokens than t too, so a target made at the hidden states says little of the words. The trainer can make it at the
+    embeddings instead (`relevance_measure`) and keep the hidden states apart (`diversity_weight`, see `conicity`).
 
     Args:
         attentions: (B, T) alpha.
-        gradient_importance: (B, T) g.
+        gradient_importance: (B, T) g, or any other signed measure of what a token is worth.
         attention_mask: (B, T) 1 at tokens, 0 at padding.
         normalizer, temperature: of sigma, see `relevance_target`.
         detach_target: True takes sigma(g) as given, so that attention alone learns. False lets g give way too: it

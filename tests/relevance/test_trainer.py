@@ -212,6 +212,24 @@ def test_the_loss_draws_attention_to_the_gradient(train):
     assert final(1.0) < final(0.0) / 2
 
 
+def test_the_other_parts_reach_their_aims(train):
+    # As above, of the embedding gradient and of the cone of hidden states.
+    def final(**options):
+        trainer = train(max_steps=40, per_device_train_batch_size=8, learning_rate=0.02, **options)
+        batch = COLLATE(TEXTS)
+        with torch.no_grad():
+            outputs = trainer.model(**batch, output_attentions=True, output_hidden_states=True)
+        importance = embedding_gradient(trainer.model, batch)
+        mask = batch["attention_mask"]
+        return relevance_loss(outputs.attentions, importance, mask, "l1"), conicity(outputs.hidden_states[1], mask)
+
+    far, narrow = final(relevance_weight=0.0)
+    near, _ = final(relevance_measure="embedding_gradient", relevance_normalizer="l1")
+    _, wide = final(relevance_weight=0.0, diversity_weight=1.0)
+    assert near < far / 2
+    assert wide < 0.9 * narrow
+
+
 def test_evaluation_has_the_loss_of_training_and_no_ragged_output(train):
     trainer = train(relevance_weight=0.5, per_device_eval_batch_size=3)
     batch = COLLATE(TEXTS)
