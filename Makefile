@@ -29,6 +29,7 @@ bench: .venv
 	$(BIN)/python -m benchmarks.processor
 	$(BIN)/python -m benchmarks.pipeline --output results/benchmarks/pipeline.json
 	$(BIN)/python -m benchmarks.estimators --output results/benchmarks/estimators.json --picture results/benchmarks/estimators.png
+	$(BIN)/python -m benchmarks.adversarial --output results/benchmarks/adversarial.json
 	$(BIN)/python -m benchmarks.relevance_step --output results/benchmarks/relevance_step.json
 	$(BIN)/python -m benchmarks.symbolic_layer --output results/benchmarks/symbolic_layer.json
 	$(BIN)/python -m benchmarks.symbolic_layer --embedding-gradient --output results/benchmarks/symbolic_layer_embedding_gradient.json

@@ -61,10 +61,11 @@ def evaluation(results: dict) -> list[EvalResult]:
         values = {"f1": "DROP F1", "exact_match": "Exact match", "argument_accuracy": "Argument accuracy"}
         scores = metrics
     else:
-        dataset, split, task = settings["dataset"], "test", ("text-classification", "Text classification")
+        split = "test" if "test" in metrics else "validation"
+        dataset, task = settings["dataset"], ("text-classification", "Text classification")
         config = None
         values = {"accuracy": "Accuracy", "macro_f1": "Macro F1"}
-        scores = metrics["test"]
+        scores = metrics[split]
     return [
         EvalResult(
             task_type=task[0],

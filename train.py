@@ -58,6 +58,7 @@ from hf_relevance import (
     RelevanceTrainingArguments,
 )
 from hf_relevance.attribution import attention_agreement
+from hf_relevance.faithfulness import attention_robustness
 from hf_relevance.tokenization import build_tokenizer
 from hf_relevance.trainer import LOGGED_PARTS
 from hf_relevance.word_vectors import embedding_matrix
@@ -277,7 +278,10 @@ class RelevanceArguments:
         min_frequency: a word that is rarer in the training texts is unknown.
         embedding_size, hidden_size, attention_size: see `BiLSTMAttentionConfig`; vectors bring their own size.
             None of these four and of vectors has a meaning with base_model.
-        agreement_texts: how many test texts, drawn once for all runs, the agreement of attention is measured on.
+        agreement_texts: how many texts, drawn once for all runs, the agreement of attention is measured on.
+        report_robustness: whether the results say, on the same texts, how far other attention would have changed the
+            prediction (see hf_relevance/faithfulness.py).
+        score_split: `test`, or `validation`, which leaves the test texts alone: for choosing between runs.
     """
 
     name: str = field(metadata={"help": "Name of the run and of its results file."})
@@ -293,9 +297,13 @@ class RelevanceArguments:
     embedding_size: int = field(default=300, metadata={"help": "Size of an embedding without vectors."})
     hidden_size: int = field(default=256, metadata={"help": "Of both directions of the LSTM together."})
     attention_size: int = field(default=128, metadata={"help": "Width of the layer that scores a token."})
-    agreement_texts: int = field(default=500, metadata={"help": "Test texts to measure the agreement on."})
+    agreement_texts: int = field(default=500, metadata={"help": "Texts to measure the agreement on."})
+    report_robustness: bool = field(default=False, metadata={"help": "Try other attentions, shuffled and searched."})
+    score_split: str = field(default="test", metadata={"help": "test, or validation: leaves the test texts alone."})
 
     def __post_init__(self):
+        if self.score_split not in ("test", "validation"):
+            raise ValueError(f"score_split must be test or validation, got {self.score_split!r}")
         if self.lora_rank and self.base_model is None:
             raise ValueError("lora_rank needs a trained model as base_model: an adapter leaves the LSTM as it is")
         if self.vectors is not None and self.base_model is not None:
@@ -375,7 +383,7 @@ def build_relevance_trainer(
         eval_dataset=by_length(data["validation"]),
         processing_class=tokenizer,
     )
-    return trainer, by_length(data["test"])
+    return trainer, by_length(data[arguments.score_split])
 
 
 def by_length(rows: Dataset) -> Dataset:
@@ -387,22 +395,21 @@ def by_length(rows: Dataset) -> Dataset:
 def score_relevance(
     trainer: RelevanceTrainer, data: Dataset, arguments: RelevanceArguments
 ) -> tuple[dict, list[dict]]:
-    """Metrics on test and validation texts, agreement and last logged loss parts; each test text with its scores."""
+    """Metrics of validation texts and `data`, of `data` agreement and scores too, and the last logged loss parts."""
     metrics = {}
-    for split, rows in (("validation", trainer.eval_dataset), ("test", data)):
+    for split, rows in {"validation": trainer.eval_dataset, arguments.score_split: data}.items():
         output = trainer.predict(rows, metric_key_prefix=split)
         names = ("loss", "accuracy", "macro_f1", "binary_f1")
         metrics[split] = {name: output.metrics[f"{split}_{name}"] for name in names}
     chosen = random.Random(0).sample(range(len(data)), min(arguments.agreement_texts, len(data)))
     sample = data.select(sorted(chosen)).select_columns(["input_ids", "label"])
-    device = trainer.args.device
-    batches = DataLoader(sample, trainer.args.eval_batch_size, collate_fn=trainer.data_collator)
+    loader = DataLoader(sample, trainer.args.eval_batch_size, collate_fn=trainer.data_collator)
+    batches = [{name: tensor.to(trainer.args.device) for name, tensor in batch.items()} for batch in loader]
     metrics["agreement"] = attention_agreement(
-        trainer.model,
-        ({name: tensor.to(device) for name, tensor in batch.items()} for batch in batches),
-        trainer.args.relevance_target_score,
-        trainer.args.relevance_constant_attention,
+        trainer.model, batches, trainer.args.relevance_target_score, trainer.args.relevance_constant_attention
     )
+    if arguments.report_robustness:
+        metrics["robustness"] = attention_robustness(trainer.model, batches)
     logged = [entry for entry in trainer.state.log_history if "relevance_loss" in entry]
     metrics["training"] = {name: logged[-1][name] for name in LOGGED_PARTS} if logged else {}
     scores = torch.as_tensor(output.predictions).softmax(-1).tolist()
@@ -412,7 +419,7 @@ def score_relevance(
 
 # Options that name a run or a place, or change what is shown: no settings of the model.
 BOOKKEEPING = {"name", "seed", "results_dir", "output_dir", "resume_from_checkpoint", "logging_steps", "disable_tqdm"}
-BOOKKEEPING |= {"report_use", "report_errors", "report_saliency"}
+BOOKKEEPING |= {"report_use", "report_errors", "report_saliency", "report_robustness", "score_split"}
 BOOKKEEPING |= {"data_dir", "vectors", "push_to_hub", "hub_model_id", "hub_private_repo", "hub_token"}
 
 # family -> (its arguments, its training arguments, what builds its trainer, what scores it, given rows and arguments)

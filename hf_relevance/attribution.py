@@ -1,7 +1,9 @@
 """What each token is worth to a prediction, by three measures to hold attention against.
 
-The first is what the relevance loss trains on, so a trained model agrees with it by construction; the other two were
-not trained on, and tell whether attention has learned anything that they know of (Jain and Wallace 2019, section 4).
+The first is what the relevance loss trains on by default, so a trained model agrees with it by construction; the other
+two were not trained on, and tell whether attention has learned anything that they know of (Jain and Wallace 2019,
+section 4). With `relevance_measure="embedding_gradient"` the second is trained on, and leave-one-out alone is
+independent; it changes the text itself, and no loss here trains on it.
 All are signed: a positive token speaks for the prediction (of the target score `loss`, against the label). The
 `attention_agreement` metric compares magnitudes.
 

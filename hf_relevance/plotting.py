@@ -1,4 +1,4 @@
-"""Pictures of the relevance loss: one text under attention and gradient, agreement over texts, accuracy by weight.
+"""Pictures of the relevance loss: one text under attention and gradient, agreement over texts, scores by weight.
 
 A text stands between two rows of bars (the poster's figure): above each word its attention, below it the magnitude of
 its gradient importance. Height and shade are proportional to the weight and full at the largest weight of the row, so
@@ -29,7 +29,7 @@ _MARGIN, _SIZE, _BAR, _COLUMNS = 20, 10, 16, 90
 _LETTER = 0.602 * _SIZE
 _BASES = (-1.05 * _SIZE, 0.45 * _SIZE)  # where the bars begin, counted from the base line of the words
 
-# Color (by Okabe and Ito), marker and dashes of each series of accuracies.
+# Color (by Okabe and Ito), marker and dashes of each series of scores by weight.
 _SERIES = (("#000000", "o", "-"), ("#0072b2", "s", "--"), ("#d55e00", "^", "-."), ("#009e73", "D", ":"))
 
 _PAGE = Template("""\
@@ -311,29 +311,32 @@ def _half_interval(values):
     return stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
 
 
-def accuracy_figure(accuracies, title="Accuracy by weight of the relevance loss"):
-    """Accuracy over `relevance_weight`: the mean over seeds and its 95% interval, by Student's t.
+def weight_figure(scores, title="Accuracy by weight of the relevance loss", name="accuracy (%)", bounds=(0, 100)):
+    """A score over `relevance_weight`: the mean over seeds and its 95% interval, by Student's t.
 
     Args:
-        accuracies (`dict[str, dict[float, list[float]]]`): For one to four series, for each weight of the relevance
-            loss, at least 0, the accuracies in percent of runs with different seeds.
+        scores (`dict[str, dict[float, list[float]]]`): For one to four series, for each weight of the relevance loss,
+            at least 0, the scores of runs with different seeds.
         title (`str`): Heading of the picture.
+        name (`str`): What the scores are, with their unit.
+        bounds (`tuple[float, float]`): The least and the largest score there can be.
 
     Returns:
         `matplotlib.figure.Figure`: The axis of weights is logarithmic; weight 0, the baseline, stands apart on its
         left. One seed has no interval. Series stand 10% beside each other, so that no interval hides another.
 
     Raises:
-        ValueError: If there are no or more than four series, a series has no weights or a weight no accuracies, a
-            weight is negative, infinite or NaN, or an accuracy is not from 0 to 100.
+        ValueError: If there are no or more than four series, a series has no weights or a weight no scores, a weight
+            is negative, infinite or NaN, or a score is out of bounds.
         TypeError: If a weight is not a number (keys that were read from JSON are strings).
         ImportError: If matplotlib is not installed (the extra `plot`).
 
     Source: the poster's figure of the accuracy over lambda.
     """
-    if not 1 <= len(accuracies) <= len(_SERIES):
-        raise ValueError(f"Got {len(accuracies)} series of accuracies, needed 1 to {len(_SERIES)}.")
-    for label, series in accuracies.items():
+    if not 1 <= len(scores) <= len(_SERIES):
+        raise ValueError(f"Got {len(scores)} series of scores, needed 1 to {len(_SERIES)}.")
+    low, high = bounds
+    for label, series in scores.items():
         if not series:
             raise ValueError(f"Got no weights for {label!r}, needed at least one.")
         for weight, values in series.items():
@@ -341,17 +344,17 @@ def accuracy_figure(accuracies, title="Accuracy by weight of the relevance loss"
                 raise TypeError(f"Got the relevance weight {weight!r} for {label!r}, needed a number: use `float`.")
             if not 0 <= weight < np.inf:  # NaN fails too
                 raise ValueError(f"Got the relevance weight {weight} for {label!r}, needed a finite one, at least 0.")
-            if not len(values) or not all(0 <= value <= 100 for value in values):
+            if not len(values) or not all(low <= value <= high for value in values):
                 raise ValueError(
-                    f"Got the accuracies {list(values)} for {label!r} at the relevance weight {weight}, needed at "
-                    "least one, all from 0 to 100 percent."
+                    f"Got the {name} {list(values)} for {label!r} at the relevance weight {weight}, needed at least "
+                    f"one, all from {low} to {high}."
                 )
-    weights = sorted({weight for series in accuracies.values() for weight in series})
+    weights = sorted({weight for series in scores.values() for weight in series})
     origin = min((weight for weight in weights if weight), default=1.0) / 10  # where weight 0 stands
     places = [weight or origin for weight in weights]
     figure, (axes,) = _charts(title, 4)
     axes.set(xscale="log", xlim=(places[0] / 2, places[-1] * 2))
-    for index, (label, series) in enumerate(accuracies.items()):
+    for index, (label, series) in enumerate(scores.items()):
         color, marker, dashes = _SERIES[index]
         style = {
             "color": color,
@@ -361,7 +364,7 @@ def accuracy_figure(accuracies, title="Accuracy by weight of the relevance loss"
             "markersize": 5,
             "capsize": 3,
         }
-        beside = 1.1 ** (index - (len(accuracies) - 1) / 2)
+        beside = 1.1 ** (index - (len(scores) - 1) / 2)
         for is_baseline in (False, True):  # no line leads from one to the other, for the axis is broken between them
             points = [(weight or origin, series[weight]) for weight in sorted(series) if (weight == 0) == is_baseline]
             axes.errorbar(
@@ -376,6 +379,6 @@ def accuracy_figure(accuracies, title="Accuracy by weight of the relevance loss"
     axes.set_xticks(places, [f"{weight:g}" for weight in weights])
     axes.minorticks_off()
     axes.set_xlabel("relevance weight (0: without the loss)", size=9, color=_INK)
-    axes.set_ylabel("accuracy (%), mean and 95% interval", size=9, color=_INK)
+    axes.set_ylabel(f"{name}, mean and 95% interval", size=9, color=_INK)
     axes.legend(fontsize=8.5, frameon=False, handlelength=4)
     return figure

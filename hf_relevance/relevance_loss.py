@@ -18,6 +18,7 @@ Symbols: B texts, T tokens, K labels.
 import math
 
 import torch
+import torch.nn.functional as F
 
 TARGET_SCORES = ("logit_margin", "log_probability", "probability", "loss")
 NORMALIZERS = ("softmax", "l1")
@@ -158,11 +159,13 @@ def relevance_loss(
     loss has seen. `normalizer="l1"` keeps attention peaked (.64 to .85) and agrees with g as well as attention without
     the loss or better, but it costs 4 to 5 points of accuracy on the two corpora of longer texts, and runs differ
     widely: while the scores are near 0 the target is as peaked as later, and means nothing yet. A smaller weight, say
-    0.1, lets the model learn first. By independent measures neither form was better than no loss.
+    0.1, lets the model learn first. By independent measures neither form was better than no loss: h_t tells of other
+    tokens than t too, so a target made at the hidden states says little of the words. The trainer can make it at the
+    embeddings instead (`relevance_measure`) and keep the hidden states apart (`diversity_weight`, see `conicity`).
 
     Args:
         attentions: (B, T) alpha.
-        gradient_importance: (B, T) g.
+        gradient_importance: (B, T) g, or any other signed measure of what a token is worth.
         attention_mask: (B, T) 1 at tokens, 0 at padding.
         normalizer, temperature: of sigma, see `relevance_target`.
         detach_target: True takes sigma(g) as given, so that attention alone learns. False lets g give way too: it
@@ -208,3 +211,24 @@ def normalized_entropy(probabilities: torch.Tensor, attention_mask: torch.Tensor
     probabilities = at_least_fp32(probabilities).masked_fill(attention_mask == 0, 0.0)
     lengths = attention_mask.sum(-1).clamp(min=2).to(probabilities.dtype)
     return -torch.xlogy(probabilities, probabilities).sum(-1) / lengths.log()
+
+
+def conicity(hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    """mean_t cos(h_t, m), m = mean_t h_t: how narrow a cone the hidden states of a text fill, averaged over the texts.
+
+    An LSTM mixes what it reads, so that h_t tells of the neighbors of token t almost as much as of t, and attention on
+    h_t is no statement on the token. Mohankumar et al. (2020, "Towards Transparent and Explainable Attention Models")
+    add this mean to the loss, so that hidden states of different tokens differ. It knows of no measure of importance.
+
+    Args:
+        hidden_states: (B, T, H) h, of any value at padding.
+        attention_mask: (B, T) 1 at tokens, 0 at padding.
+
+    Returns:
+        A scalar, at least fp32: 1 if all states of a text point one way, 0 if they cancel out. A text without tokens
+        adds 0, and counts in the mean.
+    """
+    is_token = (attention_mask != 0).unsqueeze(-1)
+    hidden_states = at_least_fp32(hidden_states).masked_fill(~is_token, 0.0)
+    cosines = F.normalize(hidden_states, dim=-1) @ F.normalize(hidden_states.sum(1), dim=-1).unsqueeze(-1)  # (B, T, 1)
+    return (cosines.sum((1, 2)) / is_token.sum((1, 2)).clamp(min=1)).mean()

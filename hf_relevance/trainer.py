@@ -1,4 +1,4 @@
-"""Training with the relevance loss, L = cross entropy + relevance_weight * L_r."""
+"""Training with the relevance loss, L = cross entropy + relevance_weight * L_r + diversity_weight * conicity."""
 
 import math
 from dataclasses import dataclass, field
@@ -9,19 +9,22 @@ import torch
 from datasets import Dataset
 from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainingArguments
 
+from .attribution import embedding_gradient
 from .relevance_loss import (
     DIRECTIONS,
     NORMALIZERS,
     TARGET_SCORES,
     check_option,
     check_temperature,
+    conicity,
     normalized_entropy,
     relevance_loss,
     relevance_target,
 )
 
 METRICS = Path(__file__).parent / "metrics"
-LOGGED_PARTS = ("cross_entropy_loss", "relevance_loss", "attention_entropy", "target_entropy")
+LOGGED_PARTS = ("cross_entropy_loss", "relevance_loss", "conicity", "attention_entropy", "target_entropy")
+MEASURES = ("hidden_gradient", "embedding_gradient")
 
 
 @dataclass
@@ -35,9 +38,12 @@ class RelevanceTrainingArguments(TrainingArguments):
     The default loss is the poster's, whose target is almost uniform in all but short texts: it flattens the attention
     (`relevance_loss` has the numbers). relevance_normalizer l1 with a relevance_weight of 0.1 keeps it peaked.
 
+    What is trained on proves nothing: with relevance_measure embedding_gradient the agreement with that gradient is no
+    independent evidence any more, and leave-one-out alone is. diversity_weight trains on no measure at all.
+
     Raises:
         ValueError: a weight that is negative or not finite, a temperature that is not positive and finite, an option
-            that does not exist.
+            that does not exist, the embedding gradient without relevance_detach_target.
     """
 
     learning_rate: float = 1e-3
@@ -55,6 +61,13 @@ class RelevanceTrainingArguments(TrainingArguments):
     )
     relevance_weight: float = field(
         default=1.0, metadata={"help": "Lambda, the weight of the relevance loss; 0 is plain cross entropy."}
+    )
+    relevance_measure: str = field(
+        default="hidden_gradient",
+        metadata={
+            "help": "What the target is made of: hidden_gradient (the poster, in closed form) or embedding_gradient, "
+            "which runs back through the BiLSTM to the words; see attribution.py for both."
+        },
     )
     relevance_target_score: str = field(
         default="logit_margin",
@@ -77,28 +90,39 @@ class RelevanceTrainingArguments(TrainingArguments):
         default="target_to_attention",
         metadata={"help": "KL(target || attention), target_to_attention, or the reverse, attention_to_target."},
     )
+    diversity_weight: float = field(
+        default=0.0,
+        metadata={"help": "Weight of the conicity of the hidden states, so that each tells of its own word; 0: none."},
+    )
 
     def __post_init__(self):
         if self.load_best_model_at_end and self.metric_for_best_model is None:
             self.metric_for_best_model = "accuracy"
         super().__post_init__()
-        if not 0 <= self.relevance_weight < math.inf:
-            raise ValueError(
-                f"relevance_weight must be 0 or a positive finite number, got {self.relevance_weight}; 0 trains "
-                "without the relevance loss"
-            )
+        for name in ("relevance_weight", "diversity_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(
+                    f"{name} must be 0 or a positive finite number, got {getattr(self, name)}; 0 trains without this "
+                    "part of the loss"
+                )
         check_temperature(self.relevance_temperature)
+        check_option("relevance_measure", self.relevance_measure, MEASURES)
+        if self.relevance_measure == "embedding_gradient" and not self.relevance_detach_target:
+            raise ValueError(
+                "relevance_measure embedding_gradient needs relevance_detach_target: only the hidden gradient has a "
+                "closed form that can itself be differentiated"
+            )
         check_option("relevance_target_score", self.relevance_target_score, TARGET_SCORES)
         check_option("relevance_normalizer", self.relevance_normalizer, NORMALIZERS)
         check_option("relevance_direction", self.relevance_direction, DIRECTIONS)
 
 
 class RelevanceTrainer(Trainer):
-    """`Trainer` whose loss is cross entropy + relevance_weight * relevance loss.
+    """`Trainer` whose loss is cross entropy + relevance_weight * relevance loss + diversity_weight * conicity.
 
-    With a relevance weight, every training log also has the means since the last one, over all texts and processes, of
-    `cross_entropy_loss`, `relevance_loss`, and over texts of two tokens or more `attention_entropy` and
-    `target_entropy`, both normalized: 1 is uniform. A baseline, relevance_weight 0, costs and logs nothing more.
+    With one of the weights, every training log also has the means since the last one, over all texts and processes, of
+    `cross_entropy_loss`, `relevance_loss`, `conicity`, and over texts of two tokens or more `attention_entropy` and
+    `target_entropy`, both normalized: 1 is uniform. A baseline, both weights 0, costs and logs nothing more.
 
     Evaluation gives accuracy, macro F1 and binary F1. Where texts are grouped by length, those of training are; the
     others stay in their order, and so do their predictions.
@@ -126,56 +150,55 @@ class RelevanceTrainer(Trainer):
                 raise ValueError(f"the training texts are all of class {classes}: there is nothing to learn from one")
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """Adds the weighted relevance loss to the loss of `Trainer`, see there."""
+        """Adds the weighted relevance loss and conicity to the loss of `Trainer`, see there."""
         args = self.args
-        if args.relevance_weight == 0:
+        if not (args.relevance_weight or args.diversity_weight):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         options = {
             "output_attentions": True,
+            "output_hidden_states": True,
             "target_score": args.relevance_target_score,
             "constant_attention": args.relevance_constant_attention,
         }
         cross_entropy, outputs = super().compute_loss(
             model, {**inputs, **options}, return_outputs=True, num_items_in_batch=num_items_in_batch
         )
+        importance = outputs.gradient_importance
+        if args.relevance_measure == "embedding_gradient":
+            importance = embedding_gradient(self.accelerator.unwrap_model(model), inputs, args.relevance_target_score)
+        attention_mask = inputs["attention_mask"]
         relevance = relevance_loss(
             outputs.attentions,
-            outputs.gradient_importance,
-            inputs["attention_mask"],
+            importance,
+            attention_mask,
             args.relevance_normalizer,
             args.relevance_temperature,
             args.relevance_detach_target,
             args.relevance_direction,
         )
-        loss = cross_entropy + args.relevance_weight * relevance
+        cone = conicity(outputs.hidden_states[-1], attention_mask)
+        # A part of weight 0 is logged, but not worth a backward pass.
+        parts = ((args.relevance_weight, relevance), (args.diversity_weight, cone))
+        loss = cross_entropy + sum(weight * part for weight, part in parts if weight)
         if model.training:
-            self._collect(cross_entropy, relevance, outputs, inputs["attention_mask"])
+            self._collect((cross_entropy, relevance, cone), outputs.attentions, importance, attention_mask)
         return (loss, outputs) if return_outputs else loss
 
     @torch.no_grad()
-    def _collect(self, cross_entropy, relevance, outputs, attention_mask):
+    def _collect(self, means, attentions, importance, attention_mask):
         """Adds (value * n, n) of each part of a batch, n the texts it is a mean of; on the device, without a wait."""
         log_target = relevance_target(
-            outputs.gradient_importance,
-            attention_mask,
-            self.args.relevance_normalizer,
-            self.args.relevance_temperature,
+            importance, attention_mask, self.args.relevance_normalizer, self.args.relevance_temperature
         )
         texts = len(attention_mask)
-        has_entropy = attention_mask.sum(-1) > 1
-        sums = [
-            cross_entropy * texts,
-            relevance * texts,
-            normalized_entropy(outputs.attentions, attention_mask).sum(),
-            normalized_entropy(log_target.exp(), attention_mask).sum(),
-        ]
-        counts = has_entropy.sum().expand(4).clone()
-        counts[:2] = texts
-        self._part_sums += torch.stack([torch.stack(sums), counts])
+        entropies = [normalized_entropy(weights, attention_mask).sum() for weights in (attentions, log_target.exp())]
+        counts = (attention_mask.sum(-1) > 1).sum().repeat(len(LOGGED_PARTS))
+        counts[: len(means)] = texts
+        self._part_sums += torch.stack([torch.stack([*(mean * texts for mean in means), *entropies]), counts])
 
     def log(self, logs, start_time=None):
         """Adds the parts of the loss to a training log."""
-        if "loss" in logs and self.args.relevance_weight:
+        if "loss" in logs and (self.args.relevance_weight or self.args.diversity_weight):
             sums, counts = self.accelerator.reduce(self._part_sums, "sum").tolist()
             logs |= {name: sums[i] / max(counts[i], 1) for i, name in enumerate(LOGGED_PARTS)}
             self._part_sums.zero_()

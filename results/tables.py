@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 from scipy import stats
 
-from hf_relevance.plotting import correlation_figure
+from hf_relevance.plotting import correlation_figure, weight_figure
 
 RESULTS = Path(__file__).parent
 README = RESULTS.parent / "README.md"
@@ -49,6 +49,8 @@ POSTER = {
     "newsgroups": {"none": (92.51, 92.39), "softmax": (94.57, 94.68)},
 }
 JAIN_WALLACE = {"sst2": (80.8, 80.6, 0.351), "imdb": (89.8, 89.8, 0.437), "newsgroups": (92.2, 92.1, 0.130)}
+WEIGHTED_FORMS = ("softmax", "l1", "l1 of embedding gradient", "l1 of embedding gradient, diversity 0.5")
+FORMS = {"none": 0, "softmax": 1, "l1": 2}  # these come first, in this order
 MEASURES = ("hidden_gradient", "embedding_gradient", "leave_one_out")
 
 
@@ -204,15 +206,37 @@ def calculator_use() -> str:
     return table([*header, "argument accuracy, as is"], rows)
 
 
-def relevance_groups() -> dict[tuple[str, str], list[dict]]:
-    """Runs on the poster's corpora by corpus and loss (none, softmax or l1), in order of seeds."""
+def relevance_form(settings: dict) -> str:
+    """The loss of a run, without its weight: `none`, `softmax` (the poster's), `l1`, and what was added to these."""
+    # Runs from before these options have neither.
+    measure = settings.get("relevance_measure", "hidden_gradient")
+    diversity = settings.get("diversity_weight", 0.0)
+    form = settings["relevance_normalizer"] if settings["relevance_weight"] else "none"
+    if settings["relevance_weight"] and measure != "hidden_gradient":
+        form += f" of {measure.replace('_', ' ')}"
+    return form + (f", diversity {diversity:g}" if diversity else "")
+
+
+def relevance_groups(split: str = "test") -> dict[tuple[str, str, float], list[dict]]:
+    """Runs on the poster's corpora by corpus, form and weight of the loss, in order of seeds; those without it first.
+
+    Args:
+        split: `test`, or `validation` for runs that left the test texts alone, as the search did.
+    """
     groups = {}
     for run in load("relevance", "paper"):
         settings = run["settings"]
-        loss = settings["relevance_normalizer"] if settings["relevance_weight"] else "none"
-        groups.setdefault((settings["dataset"], loss), []).append(run)
-    order = sorted(groups, key=lambda key: ([*POSTER].index(key[0]), ("none", "softmax", "l1").index(key[1])))
+        if ("test" in run["metrics"]) == (split == "test"):
+            key = (settings["dataset"], relevance_form(settings), settings["relevance_weight"])
+            groups.setdefault(key, []).append(run)
+    # By the length of its name a form stands before those that add to it.
+    order = sorted(groups, key=lambda key: ([*POSTER].index(key[0]), FORMS.get(key[1], len(key[1])), *key[1:]))
     return {key: sorted(groups[key], key=lambda run: run["seed"]) for key in order}
+
+
+def loss_label(form: str, weight: float) -> str:
+    """A form with its weight; 1, of the first runs, goes without saying."""
+    return form if weight in (0, 1) else f"{form}, weight {weight:g}"
 
 
 def interval(values: list[float], digits: int) -> str:
@@ -223,24 +247,37 @@ def interval(values: list[float], digits: int) -> str:
     return f"{mean(values):.{digits}f} ± {half:.{digits}f}"
 
 
+def paired(values: dict, baseline: dict) -> str:
+    """Mean difference to the baseline with its 95% interval, and p of the paired t test; pairs share a key."""
+    gains = [values[key] - baseline[key] for key in values.keys() & baseline.keys()]
+    if len(gains) < 2:
+        return interval(gains, 1) if gains else "-"
+    p = stats.ttest_1samp(gains, 0).pvalue
+    return f"{interval(gains, 1)} (p {'< .001' if p < 0.001 else f'{p:.3f}'})"
+
+
 def relevance_accuracy() -> str:
     """Accuracy and F1 on the test splits beside both papers."""
+
+    def accuracies(runs):
+        # Runs of one seed are a pair only if they began with the same word vectors.
+        keys = [(run["seed"], run["settings"].get("vectors_sha256")) for run in runs]
+        return dict(zip(keys, (run["metrics"]["test"]["accuracy"] for run in runs), strict=True))
+
     rows, groups = [], relevance_groups()
-    for (corpus, loss), runs in groups.items():
-        baseline = {run["seed"]: run["metrics"]["test"]["accuracy"] for run in groups.get((corpus, "none"), [])}
-        accuracy = {run["seed"]: run["metrics"]["test"]["accuracy"] for run in runs}
-        gains = [accuracy[seed] - baseline[seed] for seed in accuracy.keys() & baseline.keys() if loss != "none"]
+    for (corpus, form, weight), runs in groups.items():
+        label, accuracy = loss_label(form, weight), accuracies(runs)
         rows.append(
             [
                 corpus,
-                loss,
+                label,
                 " ".join(f"[{run['seed']}]({run['path']})" for run in runs),
                 interval([*accuracy.values()], 1),
-                interval(gains, 1) if gains else "-",
+                paired(accuracy, accuracies(groups.get((corpus, "none", 0.0), []))) if form != "none" else "-",
                 interval([run["metrics"]["test"]["macro_f1"] for run in runs], 1),
                 interval([run["metrics"]["test"]["binary_f1"] for run in runs], 1),
-                "{:.2f} / {:.2f}".format(*POSTER[corpus][loss]) if loss in POSTER[corpus] else "-",
-                "{:.1f} / {:.1f}".format(*JAIN_WALLACE[corpus][:2]) if loss == "none" else "-",
+                "{:.2f} / {:.2f}".format(*POSTER[corpus][label]) if label in POSTER[corpus] else "-",
+                "{:.1f} / {:.1f}".format(*JAIN_WALLACE[corpus][:2]) if label == "none" else "-",
             ]
         )
     header = ["corpus", "relevance loss", "seeds", "accuracy", "over none, paired", "macro F1", "binary F1"]
@@ -250,9 +287,9 @@ def relevance_accuracy() -> str:
 def relevance_agreement() -> str:
     """Rank correlation of attention with three measures of importance, and the entropies."""
     rows = []
-    for (corpus, loss), runs in relevance_groups().items():
+    for (corpus, form, weight), runs in relevance_groups().items():
         agreement = {measure: [run["metrics"]["agreement"][measure] for run in runs] for measure in MEASURES}
-        row = [corpus, loss]
+        row = [corpus, loss_label(form, weight)]
         for measure in MEASURES:
             row += [interval([one[name] for one in agreement[measure]], 2) for name in ("kendall_tau", "spearman_rho")]
         row.append(interval([one["attention_entropy"] for one in agreement["hidden_gradient"]], 3))
@@ -262,6 +299,37 @@ def relevance_agreement() -> str:
     names = [name.replace("_", " ") for name in MEASURES]
     header = ["corpus", "relevance loss", *(f"{sign}, {name}" for name in names for sign in ("tau", "rho"))]
     return table([*header, "entropy, attention", "entropy, hidden gradient", "entropy, target"], rows)
+
+
+def relevance_search() -> str:
+    """What was tried on validation texts alone, failures too."""
+    rows = []
+    for (corpus, form, weight), runs in relevance_groups("validation").items():
+        agreement = {measure: [run["metrics"]["agreement"][measure] for run in runs] for measure in MEASURES}
+        row = [corpus, form, f"{weight:g}", " ".join(f"[{run['seed']}]({run['path']})" for run in runs)]
+        row.append(interval([run["metrics"]["validation"]["accuracy"] for run in runs], 1))
+        row += [interval([one["kendall_tau"] for one in agreement[measure]], 2) for measure in MEASURES]
+        rows.append([*row, interval([one["attention_entropy"] for one in agreement["hidden_gradient"]], 3)])
+    names = [f"tau, {name.replace('_', ' ')}" for name in MEASURES]
+    header = ["corpus", "relevance loss", "weight", "seeds", "accuracy", *names, "entropy, attention"]
+    return table(header, rows or [["not run", *"-" * (len(header) - 1)]])
+
+
+def relevance_robustness() -> str:
+    """Whether other attention would have given the same prediction (hf_relevance/faithfulness.py)."""
+    rows = []
+    for (corpus, form, weight), runs in relevance_groups().items():
+        found = [run["metrics"]["robustness"] for run in runs if "robustness" in run["metrics"]]
+        row = [corpus, loss_label(form, weight)]
+        if not found:
+            rows.append([*row, "not run", "-", "-", "-", "-"])
+            continue
+        row.append(" ".join(f"[{run['seed']}]({run['path']})" for run in runs if "robustness" in run["metrics"]))
+        row.append(interval([one["median_tvd"]["mean"] for one in found], 3))
+        row += [interval([one["max_jsd"][name] for one in found], 3) for name in ("mean", "median")]
+        rows.append([*row, interval([100 * one["share_over_threshold"] for one in found], 1)])
+    header = ["corpus", "relevance loss", "seeds", "TVD when shuffled", "largest JSD, mean", "largest JSD, median"]
+    return table([*header, "JSD over 0.5, % of texts"], rows)
 
 
 def relevance_small() -> str:
@@ -281,13 +349,36 @@ def draw_correlations() -> None:
     """For each corpus how Kendall's tau with the embedding gradient is distributed, all seeds together."""
     for corpus in POSTER:
         histograms = {}
-        for (name, loss), runs in relevance_groups().items():
+        for (name, form, weight), runs in relevance_groups().items():
             if name == corpus:
                 counts = [run["metrics"]["agreement"]["embedding_gradient"]["kendall_tau_histogram"] for run in runs]
-                histograms[{"none": "without the loss"}.get(loss, f"{loss} target")] = np.sum(counts, 0).tolist()
+                label = "without the loss" if form == "none" else loss_label(form, weight)
+                histograms[label] = np.sum(counts, 0).tolist()
         if histograms:
             figure = correlation_figure(histograms, f"{corpus}: attention and the embedding gradient")
             figure.savefig(RESULTS / "pictures" / f"correlations_{corpus}.png", dpi=80)
+
+
+def draw_weights() -> None:
+    """The poster's figure, accuracy over lambda, on validation texts, and beside it tau with leave-one-out."""
+    for corpus in POSTER:
+        accuracy, agreement = {}, {}
+        for (name, form, weight), runs in relevance_groups("validation").items():
+            if name != corpus:
+                continue
+            metrics = [run["metrics"] for run in runs]
+            # Without the loss there is no lambda: its runs stand at 0 of every form.
+            for shown in (form,) if form != "none" else WEIGHTED_FORMS:
+                if shown in WEIGHTED_FORMS:
+                    accuracy.setdefault(shown, {})[weight] = [one["validation"]["accuracy"] for one in metrics]
+                    taus = [one["agreement"]["leave_one_out"]["kendall_tau"] for one in metrics]
+                    agreement.setdefault(shown, {})[weight] = taus
+        if accuracy:
+            title = f"{corpus}, validation: the weight of the relevance loss"
+            figure = weight_figure(accuracy, title)
+            figure.savefig(RESULTS / "pictures" / f"weights_{corpus}_accuracy.png", dpi=80)
+            figure = weight_figure(agreement, title, "Kendall's tau with leave-one-out", (-1, 1))
+            figure.savefig(RESULTS / "pictures" / f"weights_{corpus}_agreement.png", dpi=80)
 
 
 def estimators() -> str:
@@ -321,6 +412,17 @@ def relevance_step() -> str:
         rows.append([str(row["tokens"]), f"{row['seconds']['cross entropy'] * 1000:.1f}", *ratios])
     ways = ["closed form", "autograd at the hidden states", "autograd at the embeddings"]
     return table(["T", "cross entropy, ms a step", *(f"{way}, ratio" for way in ways)], rows)
+
+
+def adversarial() -> str:
+    """The search for other attentions over a batch and one text at a time (benchmarks/adversarial.py)."""
+    path = RESULTS / "benchmarks" / "adversarial.json"
+    rows = []
+    for row in json.loads(path.read_text())["rows"] if path.exists() else ():
+        figures = [*(f"{row['seconds'][way]:.2f}" for way in ("batch", "one at a time")), f"{row['ratio']:.1f}"]
+        rows.append([str(row["tokens"]), str(row["texts"]), *figures])
+    header = ["T", "texts", "batch, s", "one at a time, s", "ratio"]
+    return table(header, rows or [["not run", "-", "-", "-", "-"]])
 
 
 def train_step() -> str:
@@ -363,8 +465,11 @@ TABLES = {
     "calculator, use": calculator_use,
     "relevance, accuracy": relevance_accuracy,
     "relevance, agreement": relevance_agreement,
+    "relevance, search": relevance_search,
+    "relevance, robustness": relevance_robustness,
     "relevance, small scale": relevance_small,
     "relevance step": relevance_step,
+    "adversarial": adversarial,
     "pipeline": pipeline,
     "export": export,
     "train step": train_step,
@@ -389,3 +494,4 @@ if __name__ == "__main__":
         sys.exit(0 if render(text) == text else "README's tables are not those of results/: python results/tables.py")
     README.write_text(render(text))
     draw_correlations()
+    draw_weights()

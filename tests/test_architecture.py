@@ -58,6 +58,7 @@ RULES = [
     ("hf_*/plotting.py", "", ANY),
     ("hf_*/__init__.py", f"{MODEL} .quantities .symbolic_function .pipeline .trainer", ANY),
     ("hf_*/cli.py", ".*", ANY),
+    ("hf_relevance/trainer.py", f"{MODEL} .attribution", ANY),  # a measure of importance to train on
     ("hf_*/*.py", MODEL, ANY),  # trainer, attribution and whatever else reads a model
     ("dataset_scripts/*.py", "dataset_scripts* hub", ANY),
     ("benchmarks/*.py", "hf_* dataset_scripts*", ANY),

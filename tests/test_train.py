@@ -179,6 +179,24 @@ def test_a_relevance_run_scores_test_and_validation_and_agreement(train, texts):
         assert [scores["0"], scores["1"]] == pytest.approx(row["scores"], abs=1e-5)
 
 
+def test_a_run_to_choose_by_leaves_the_test_texts_alone(train, texts):
+    options = {"dataset": texts / "texts", "embedding_size": 8, "hidden_size": 8, "attention_size": 4}
+    options |= {"results_dir": texts, "output_dir": texts / "run", "name": "films", "num_train_epochs": 1}
+    options |= {"report_robustness": True, "relevance_measure": "embedding_gradient", "diversity_weight": 0.5}
+    train("recipes/relevance/sst.yaml", **options, score_split="validation", agreement_texts=5)
+    results = json.loads((texts / "relevance" / "films-seed0.json").read_text())
+    assert results["metrics"].keys() == {"validation", "agreement", "robustness", "training"}
+    assert results["metrics"]["robustness"]["texts"] == 5
+    assert results["settings"]["relevance_measure"] == "embedding_gradient"
+    assert results["metrics"]["agreement"]["leave_one_out"]["counted"] <= 5
+    assert results["examples"] == {"train": 24, "validation": 8}
+    rows = [json.loads(line) for line in (texts / "run" / "validation.jsonl").read_text().splitlines()]
+    right = [row["scores"][row["label"]] > 0.5 for row in rows]
+    assert results["metrics"]["validation"]["accuracy"] == pytest.approx(100 * sum(right) / 8)
+    assert not (texts / "run" / "test.jsonl").exists()
+    assert "5 validation texts" in (texts / "run" / "README.md").read_text().replace("\n", " ")
+
+
 SMALL = """
 family: relevance
 name: films

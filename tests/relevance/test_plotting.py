@@ -15,10 +15,10 @@ from scipy import stats
 
 from hf_relevance import plotting
 from hf_relevance.plotting import (
-    accuracy_figure,
     attention_gradient_figure,
     attention_gradient_html,
     correlation_figure,
+    weight_figure,
 )
 
 TOKENS = ["a", "gorgeous", ",", "witty", ",", "seductive", "movie", "that", "never", "outstays", "its", "welcome"]
@@ -280,7 +280,7 @@ def test_wrong_histograms_are_named(histograms, message):
 
 
 def test_accuracies_are_drawn_with_the_interval_of_student():
-    (axes,) = accuracy_figure(ACCURACIES).axes
+    (axes,) = weight_figure(ACCURACIES).axes
     assert axes.get_xscale() == "log"
     drawn = {}
     for container in axes.containers:
@@ -302,19 +302,27 @@ def test_accuracies_are_drawn_with_the_interval_of_student():
                 assert segment[:, 1] == pytest.approx(interval)
     assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "0.01", "0.1", "1"]
     assert axes.get_xticks() == pytest.approx([0.001, 0.01, 0.1, 1])
+    assert axes.get_ylabel() == "accuracy (%), mean and 95% interval"
     assert "//" in [text.get_text() for text in axes.texts]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == list(ACCURACIES)
 
 
 def test_series_differ_in_more_than_color():
-    (axes,) = accuracy_figure({str(n): {1.0: [50.0 + n], 2.0: [50.0]} for n in range(4)}).axes
+    (axes,) = weight_figure({str(n): {1.0: [50.0 + n], 2.0: [50.0]} for n in range(4)}).axes
     lines = [container[0] for container in axes.containers if len(container[0].get_xdata())]
     assert len({line.get_marker() for line in lines}) == len({line.get_linestyle() for line in lines}) == 4
     assert [text.get_text() for text in axes.texts] == []  # no weight 0, no broken axis
 
 
+def test_other_scores_have_other_bounds():
+    figure = weight_figure({"x": {1.0: [-0.5]}}, "Agreement", "Kendall's tau", bounds=(-1, 1))
+    assert figure.axes[0].get_ylabel().startswith("Kendall's tau,")
+    with pytest.raises(ValueError, match=r"Got the Kendall's tau \[1.5\] for 'x' .* from -1 to 1"):
+        weight_figure({"x": {1.0: [1.5]}}, "Agreement", "Kendall's tau", bounds=(-1, 1))
+
+
 def test_baseline_alone_has_its_place_in_the_legend():
-    (axes,) = accuracy_figure({"baseline": {0: [80.0, 81.0]}}).axes
+    (axes,) = weight_figure({"baseline": {0: [80.0, 81.0]}}).axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["baseline"]
 
 
@@ -322,9 +330,9 @@ def test_baseline_alone_has_its_place_in_the_legend():
     ("accuracies", "error", "message"),
     [
         ({}, ValueError, "Got 0 series"),
-        ({str(n): {0: [50.0]} for n in range(5)}, ValueError, "Got 5 series of accuracies, needed 1 to 4"),
+        ({str(n): {0: [50.0]} for n in range(5)}, ValueError, "Got 5 series of scores, needed 1 to 4"),
         ({"x": {}}, ValueError, "Got no weights for 'x'"),
-        ({"x": {0.1: []}}, ValueError, r"Got the accuracies \[\] for 'x' at the relevance weight 0.1"),
+        ({"x": {0.1: []}}, ValueError, r"Got the accuracy \(%\) \[\] for 'x' at the relevance weight 0.1"),
         ({"x": {0.1: [50.0, 101.0]}}, ValueError, "from 0 to 100"),
         ({"x": {0.1: [float("nan")]}}, ValueError, "from 0 to 100"),
         ({"x": {-0.1: [50.0]}}, ValueError, "Got the relevance weight -0.1 for 'x'"),
@@ -334,7 +342,7 @@ def test_baseline_alone_has_its_place_in_the_legend():
 )
 def test_wrong_accuracies_are_named(accuracies, error, message):
     with pytest.raises(error, match=message):
-        accuracy_figure(accuracies)
+        weight_figure(accuracies)
 
 
 @pytest.mark.parametrize(
@@ -343,7 +351,7 @@ def test_wrong_accuracies_are_named(accuracies, error, message):
         (attention_gradient_figure, (TOKENS, ATTENTION, GRADIENT)),
         (attention_gradient_figure, (NASTY, np.ones(8), np.ones(8), "$x^{$")),
         (correlation_figure, (HISTOGRAMS,)),
-        (accuracy_figure, (ACCURACIES,)),
+        (weight_figure, (ACCURACIES,)),
     ],
 )
 def test_pictures_are_written_and_leave_no_state_behind(picture, arguments):

@@ -11,6 +11,7 @@ from hf_relevance.relevance_loss import (
     DIRECTIONS,
     NORMALIZERS,
     TARGET_SCORES,
+    conicity,
     gradient_times_hidden,
     normalized_entropy,
     relevance_target,
@@ -198,3 +199,32 @@ def test_bad_options_and_shapes_are_refused(texts):
         relevance_loss(attentions, importance[:, 1:], mask)
     with pytest.raises(ValueError, match="logit_margin, log_probability, probability, loss, got 'logit'"):
         score_gradient(torch.zeros(1, 2), "logit")
+
+
+def test_conicity_equals_a_loop(batch):
+    mask = batch["attention_mask"]
+    hidden = torch.randn(*mask.shape, 5, dtype=torch.float64)
+    expected = []
+    for states, places in zip(hidden, mask.bool(), strict=True):
+        mean = states[places].sum(0) / max(1, places.sum())
+        cosines = [(state @ mean / state.norm() / mean.norm()).item() for state in states[places]]
+        expected.append(sum(cosines) / max(1, len(cosines)))
+    assert conicity(hidden, mask).item() == pytest.approx(sum(expected) / 6, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("states", "cone"),
+    [
+        ([[1.0, 0.0], [3.0, 0.0]], 1.0),
+        ([[1.0, 0.0], [-1.0, 0.0]], 0.0),
+        ([[1.0, 0.0], [0.0, 1.0]], 0.5**0.5),
+        ([[2.0, 1.0], [0.0, 0.0]], 0.5),
+        ([[0.0, 0.0], [0.0, 0.0]], 0.0),
+    ],
+)
+def test_conicity_of_known_cones_has_a_finite_gradient(states, cone):
+    hidden = torch.tensor([states], requires_grad=True)
+    found = conicity(hidden, torch.ones(1, 2, dtype=torch.int64))
+    found.backward()
+    assert found.item() == pytest.approx(cone)
+    assert hidden.grad.isfinite().all()

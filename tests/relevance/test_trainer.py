@@ -10,8 +10,10 @@ from sklearn.metrics import accuracy_score, f1_score
 from transformers import HfArgumentParser, Trainer
 
 from hf_relevance import BiLSTMAttentionDataCollator, RelevanceTrainer, RelevanceTrainingArguments, relevance_loss
-from hf_relevance.relevance_loss import normalized_entropy, relevance_target
+from hf_relevance.attribution import embedding_gradient
+from hf_relevance.relevance_loss import conicity, normalized_entropy, relevance_target
 from hf_relevance.tokenization import build_tokenizer
+from hf_relevance.trainer import LOGGED_PARTS
 
 TOKENIZER = build_tokenizer([" ".join(f"word{n}" for n in range(38))], min_frequency=1)
 COLLATE = BiLSTMAttentionDataCollator(TOKENIZER)
@@ -65,7 +67,14 @@ def test_two_steps_move_every_parameter(train, weight):
     assert not trained["bilstm.embed_tokens.weight"][0].any()  # padding stays zero
 
 
-@pytest.mark.parametrize("options", [{}, {"relevance_normalizer": "l1", "relevance_detach_target": False}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"relevance_normalizer": "l1", "relevance_detach_target": False},
+        {"relevance_measure": "embedding_gradient", "diversity_weight": 0.5},
+    ],
+)
 def test_accumulation_1x4_equals_4x1(train, options):
     trainers = [
         train(per_device_train_batch_size=size, gradient_accumulation_steps=steps, **SGD, **options)
@@ -73,27 +82,31 @@ def test_accumulation_1x4_equals_4x1(train, options):
     ]
     torch.testing.assert_close(*map(weights, trainers))
     whole, accumulated = (trainer.state.log_history[0] for trainer in trainers)
-    for name in ("loss", "cross_entropy_loss", "relevance_loss", "attention_entropy", "target_entropy"):
+    for name in ("loss", *LOGGED_PARTS):
         assert accumulated[name] == pytest.approx(whole[name], rel=1e-5), name
 
 
 def test_logged_parts_are_means_over_texts(train):
     # One log after two steps of 4 x 1 texts: learning_rate 0 keeps the model as it was, so one pass says it all.
     options = {"relevance_weight": 0.3, "relevance_normalizer": "l1", "relevance_target_score": "probability"}
+    options |= {"diversity_weight": 0.2}
     log = train(
         per_device_train_batch_size=1, gradient_accumulation_steps=4, logging_steps=2, learning_rate=0.0, **options
     ).state.log_history[0]
     batch = COLLATE(TEXTS)
     mask = batch["attention_mask"]
     with torch.no_grad():
-        outputs = train.model(**batch, output_attentions=True, target_score="probability")
+        shown = {"output_attentions": True, "output_hidden_states": True}
+        outputs = train.model(**batch, **shown, target_score="probability")
         relevance = relevance_loss(outputs.attentions, outputs.gradient_importance, mask, "l1")
+        cone = conicity(outputs.hidden_states[1], mask)
         target = relevance_target(outputs.gradient_importance, mask, "l1").exp()
     two_or_more = mask.sum(-1) > 1
     expected = {
-        "loss": outputs.loss + 0.3 * relevance,
+        "loss": outputs.loss + 0.3 * relevance + 0.2 * cone,
         "cross_entropy_loss": outputs.loss,
         "relevance_loss": relevance,
+        "conicity": cone,
         "attention_entropy": normalized_entropy(outputs.attentions, mask)[two_or_more].mean(),
         "target_entropy": normalized_entropy(target, mask)[two_or_more].mean(),
     }
@@ -150,6 +163,26 @@ def test_one_step_descends_the_gradient_of_the_documented_loss(
     torch.testing.assert_close(weights(trainer), expected)
 
 
+@pytest.mark.parametrize(
+    ("weight", "measure", "normalizer", "diversity"),
+    [
+        (0.5, "embedding_gradient", "l1", 0.0),
+        (0.5, "embedding_gradient", "softmax", 0.2),
+        (0.0, "hidden_gradient", "l1", 2),
+    ],
+)
+def test_one_step_descends_towards_the_embedding_gradient_and_diversity(train, weight, measure, normalizer, diversity):
+    options = {"relevance_weight": weight, "relevance_measure": measure, "relevance_normalizer": normalizer}
+    trainer = train(**options, diversity_weight=diversity, per_device_train_batch_size=8, max_steps=1, **SGD)
+    batch = COLLATE(TEXTS)
+    outputs = train.model(**batch, output_attentions=True, output_hidden_states=True)
+    mask = batch["attention_mask"]
+    relevance = relevance_loss(outputs.attentions, embedding_gradient(train.model, batch), mask, normalizer)
+    (outputs.loss + weight * relevance + diversity * conicity(outputs.hidden_states[1], mask)).backward()
+    expected = {name: value - 0.1 * value.grad for name, value in train.model.named_parameters()}
+    torch.testing.assert_close(weights(trainer), expected)
+
+
 def test_weight_0_is_plain_cross_entropy_exactly(train):
     class Plain(RelevanceTrainer):
         compute_loss = Trainer.compute_loss
@@ -177,6 +210,24 @@ def test_the_loss_draws_attention_to_the_gradient(train):
         return relevance_loss(outputs.attentions, outputs.gradient_importance, batch["attention_mask"], "l1")
 
     assert final(1.0) < final(0.0) / 2
+
+
+def test_the_other_parts_reach_their_aims(train):
+    # As above, of the embedding gradient and of the cone of hidden states.
+    def final(**options):
+        trainer = train(max_steps=40, per_device_train_batch_size=8, learning_rate=0.02, **options)
+        batch = COLLATE(TEXTS)
+        with torch.no_grad():
+            outputs = trainer.model(**batch, output_attentions=True, output_hidden_states=True)
+        importance = embedding_gradient(trainer.model, batch)
+        mask = batch["attention_mask"]
+        return relevance_loss(outputs.attentions, importance, mask, "l1"), conicity(outputs.hidden_states[1], mask)
+
+    far, narrow = final(relevance_weight=0.0)
+    near, _ = final(relevance_measure="embedding_gradient", relevance_normalizer="l1")
+    _, wide = final(relevance_weight=0.0, diversity_weight=1.0)
+    assert near < far / 2
+    assert wide < 0.9 * narrow
 
 
 def test_evaluation_has_the_loss_of_training_and_no_ragged_output(train):
@@ -221,6 +272,9 @@ def test_the_optimizer_is_the_recipe(train):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
+        ({"relevance_measure": "leave_one_out"}, "relevance_measure must be one of hidden_gradient, embedding_grad"),
+        ({"relevance_measure": "embedding_gradient", "relevance_detach_target": False}, "needs relevance_detach_t"),
+        ({"diversity_weight": -1.0}, "diversity_weight must be 0 or a positive finite number"),
         *(({"relevance_weight": weight}, "relevance_weight must be 0 or a positive finite number") for weight in
           (-0.1, math.inf, -math.inf, math.nan)),
         *(({"relevance_temperature": t}, "positive and finite") for t in (0.0, -1.0, math.inf, math.nan)),

@@ -1,0 +1,76 @@
+"""Time of the search for other attentions over a batch beside one text at a time.
+
+    python -m benchmarks.adversarial [--texts 128] [--steps 500] [--output FILE]
+
+Both call `hf_relevance.faithfulness.adversarial_attentions` with its defaults (5 attentions a text, 500 steps of Adam)
+on a model of the default sizes in fp32, reading the texts included: once with all texts as one padded batch, once with
+each text alone and without padding. Lengths are drawn from T/2 to T. Both are timed in turn, three times each; the
+figure is the median over turns of the ratio of that turn.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+from hf_relevance import BiLSTMAttentionConfig, BiLSTMAttentionForClassification
+from hf_relevance.faithfulness import adversarial_attentions, read_texts
+
+LENGTHS, ROUNDS = (20, 200, 400), 3
+
+
+def search(model, inputs, steps: int) -> float:
+    """Seconds to read a batch and search."""
+    start = time.perf_counter()
+    adversarial_attentions(*read_texts(model, inputs), inputs["attention_mask"], steps=steps)
+    return time.perf_counter() - start
+
+
+def measure(length: int, texts: int, steps: int) -> dict:
+    """Median seconds of both ways, and the median ratio of one text at a time to the batch."""
+    torch.manual_seed(0)
+    model = BiLSTMAttentionForClassification(BiLSTMAttentionConfig(initializer_range=0.3)).eval()
+    lengths = torch.randint(length // 2, length + 1, (texts,))
+    mask = (torch.arange(length) < lengths.unsqueeze(-1)).long()
+    batch = {"input_ids": torch.randint(1, model.config.vocab_size, mask.shape) * mask, "attention_mask": mask}
+    singles = [
+        {name: tensor[row : row + 1, :n] for name, tensor in batch.items()} for row, n in enumerate(lengths.tolist())
+    ]
+    search(model, singles[0], 3)  # warms up
+    seconds = {"batch": [], "one at a time": []}
+    for _ in range(ROUNDS):
+        seconds["batch"].append(search(model, batch, steps))
+        seconds["one at a time"].append(sum(search(model, single, steps) for single in singles))
+    ratios = [one / all_ for one, all_ in zip(seconds["one at a time"], seconds["batch"], strict=True)]
+    return {
+        "tokens": length,
+        "texts": texts,
+        "steps": steps,
+        "seconds": {way: statistics.median(taken) for way, taken in seconds.items()},
+        "ratio": statistics.median(ratios),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--texts", type=int, default=128, help="texts in the batch")
+    parser.add_argument("--steps", type=int, default=500, help="of Adam")
+    parser.add_argument("--output", type=Path, help="JSON file for the numbers")
+    arguments = parser.parse_args()
+    rows = []
+    for length in LENGTHS:
+        rows.append(row := measure(length, arguments.texts, arguments.steps))
+        seconds = row["seconds"]
+        figures = f"batch {seconds['batch']:.2f} s, one at a time {seconds['one at a time']:.2f} s: {row['ratio']:.1f}"
+        print(f"T = {length:<4} {figures} times", flush=True)
+    if arguments.output:
+        facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), "rows": rows}
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text(json.dumps(facts, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
