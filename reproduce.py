@@ -23,13 +23,17 @@ EXPERIMENTS = ROOT / "recipes" / "experiments.yaml"
 
 
 class Run(NamedTuple):
-    """One run of an experiment: its group, name and seed, its recipe and the options that win over the recipe's."""
+    """One run of an experiment: its group, name and seed, its recipe and the options that win over the recipe's.
+
+    `after` is the experiment from whose model, of the same seed, it goes on, or None.
+    """
 
     group: str
     name: str
     seed: int
     recipe: str
     options: dict
+    after: str | None = None
 
     def __str__(self) -> str:
         return f"{self.group}/{self.name}-seed{self.seed}"
@@ -48,6 +52,8 @@ class Run(NamedTuple):
         """The words that run it, or go on with it."""
         options = self.options | {"name": self.name, "seed": self.seed, "results_dir": results_dir}
         options |= {"output_dir": runs_dir / self.folder, "resume_from_checkpoint": "last"}
+        if self.after:
+            options["encoder"] = runs_dir / f"{self.after}-seed{self.seed}"
         words = [sys.executable, "-m", "accelerate.commands.launch", "train.py", f"recipes/{self.recipe}"]
         for name, value in options.items():
             words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
@@ -60,11 +66,19 @@ def read_runs(path: Path = EXPERIMENTS) -> list[Run]:
     for group, experiments in yaml.safe_load(path.read_text()).items():
         places = []
         for name, facts in experiments.items():
-            options = {key: value for key, value in facts.items() if key not in ("recipe", "seeds")}
+            options = {key: value for key, value in facts.items() if key not in ("recipe", "seeds", "after")}
             for place, seed in enumerate(facts.get("seeds", [0])):
-                places.append((place, Run(group, name, seed, facts["recipe"], options)))
+                places.append((place, Run(group, name, seed, facts["recipe"], options, facts.get("after"))))
         runs += [run for _, run in sorted(places, key=lambda pair: pair[0])]
     return runs
+
+
+def with_models_before(run: Run, runs: list[Run], runs_dir: Path) -> list[Run]:
+    """The run, and before it those that it goes on from as far as their models are not there, results or not."""
+    before = [other for other in runs if (other.name, other.seed) == (run.after, run.seed)]
+    if not before or (runs_dir / before[0].folder / "config.json").exists():
+        return [run]
+    return [*with_models_before(before[0], runs, runs_dir), run]
 
 
 def state(run: Run, results_dir: Path, runs_dir: Path) -> str:
@@ -88,19 +102,21 @@ def main() -> None:
     for word in words:
         if not any(word in str(run) for run in runs):
             sys.exit(f"no run has {word!r} in its name: `python reproduce.py --list` lists all")
-    runs = [run for run in runs if any(word in str(run) for word in words)]
     failed = []
-    for run in runs:
-        if arguments.list or state(run, *places) == "done":
-            print(f"{state(run, *places):8} {run}")
+    for wanted in runs:
+        if not any(word in str(wanted) for word in words):
             continue
-        command = run.command(*places, more)
-        print("running ", run, "\n ", *command[3:], flush=True)
-        if subprocess.run(command, cwd=ROOT).returncode:
-            failed.append(str(run))
+        if arguments.list or state(wanted, *places) == "done":
+            print(f"{state(wanted, *places):8} {wanted}")
             continue
-        for checkpoint in (places[1] / run.folder).glob("checkpoint-*"):
-            shutil.rmtree(checkpoint)
+        for run in with_models_before(wanted, runs, places[1]):
+            command = run.command(*places, more)
+            print("running ", run, "\n ", *command[3:], flush=True)
+            if subprocess.run(command, cwd=ROOT).returncode:
+                failed.append(str(run))
+                break
+            for checkpoint in (places[1] / run.folder).glob("checkpoint-*"):
+                shutil.rmtree(checkpoint)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}; the same command tries again")
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 LOWEST = -1e9
-UNRELATED = -4.0  # log of how much rarer a sum of numbers is whose clauses share nothing
+UNRELATED = -12.0  # log of how much rarer a sum of numbers is whose clauses share nothing
 
 
 def answered_choice(question: str, answers: Sequence[str]) -> int:

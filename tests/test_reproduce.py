@@ -32,6 +32,20 @@ def test_first_seeds_go_before_second_ones(tmp_path):
     assert runs[1].options == {"owners": 4}
 
 
+def test_a_run_that_goes_on_from_another_has_its_model_made_first(tmp_path):
+    first, second, third = (
+        reproduce.Run("g", name, 2, "calc/r.yaml", {}, after) for name, after in (("a", None), ("b", "a"), ("c", "b"))
+    )
+    runs = [first, second, third, first._replace(seed=3)]
+    assert reproduce.with_models_before(third, runs, tmp_path) == [first, second, third]
+    (tmp_path / "a-seed2").mkdir()
+    (tmp_path / "a-seed2" / "config.json").touch()
+    assert reproduce.with_models_before(third, runs, tmp_path) == [second, third]
+    command = second.command(tmp_path, tmp_path, [])
+    assert command[command.index("--encoder") + 1] == str(tmp_path / "a-seed2")
+    assert "--encoder" not in first.command(tmp_path, tmp_path, [])
+
+
 @pytest.fixture
 def call(monkeypatch, tmp_path):
     """reproduce.py with folders of its own; returns what it says when it exits, or None."""
