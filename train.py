@@ -8,6 +8,7 @@ that begins anew puts an earlier one's checkpoints aside, into a folder of their
 """
 
 import argparse
+import ctypes
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -463,6 +464,15 @@ def last_checkpoint(folder: str) -> str | None:
     return steps[max(steps)] if steps else None
 
 
+def keep_freed_memory() -> None:
+    """Has glibc keep the memory of freed tensors for the next ones; by default each large one gets new pages."""
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        # By malloc.h M_MMAP_MAX, M_TRIM_THRESHOLD (-1 for none) and M_TOP_PAD, with bytes.
+        for option, value in ((-4, 0), (-1, -1), (-2, 64 * 2**20)):
+            mallopt(option, value)
+
+
 def put_aside(folder: str) -> None:
     """Moves an earlier run's checkpoints, which `last` and `save_total_limit` would take for those of this one."""
     checkpoints = [*Path(folder).glob("checkpoint-*")]
@@ -475,8 +485,10 @@ def put_aside(folder: str) -> None:
 
 def carry_out(family: str, arguments, run, given: set[str]) -> None:
     """Trains and scores; only then replaces what an earlier run left by model, predictions, results and card."""
-    if run.use_cpu and torch.get_num_threads() == 1:  # what `accelerate launch` sets where nobody said otherwise
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // run.world_size))
+    if run.use_cpu:
+        keep_freed_memory()
+        if torch.get_num_threads() == 1:  # what `accelerate launch` sets where nobody said otherwise
+            torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // run.world_size))
     set_seed(run.seed)
     _, _, build, score = FAMILIES[family]
     trainer, data = build(arguments, run)
