@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: test lint demo bench reproduce tables .venv
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: .venv
 	$(BIN)/ruff check

@@ -8,6 +8,7 @@ that begins anew puts an earlier one's checkpoints aside, into a folder of their
 """
 
 import argparse
+import ctypes
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -91,7 +92,7 @@ class CalculatorQAArguments:
         attn_implementation: `sdpa`, or `eager`; which of them trains faster depends on the machine.
         lora_rank: of an adapter that is trained in place of the encoder (see adapters.py); 0 trains all of the model.
         report_use: whether the results say how the scores hang on the calculator, also after every number of the
-            validation texts is replaced (see hf_calc/faithfulness.py); it scores them eight more times.
+            validation texts is replaced (see hf_calc/faithfulness.py); it reads them ten more times.
         report_errors: whether the results say at which numbers the answers are wrong, and whether for wrong arguments
             (see dataset_scripts/calculator_qa/errors.py).
         report_saliency: whether the results say how much of the answers' saliency lies on the numbers asked for (see
@@ -124,9 +125,8 @@ class CalculatorQAArguments:
     report_saliency: bool = field(default=False, metadata={"help": "Share of saliency on the numbers asked for."})
 
     def __post_init__(self):
-        for report in ("report_use", "report_errors"):
-            if getattr(self, report) and self.num_steps > 1:
-                raise ValueError(f"{report} is for a single step, got num_steps={self.num_steps}")
+        if self.report_errors and self.num_steps > 1:
+            raise ValueError(f"report_errors is for a single step, got num_steps={self.num_steps}")
         if self.dataset == "drop" and self.num_steps > 1:
             raise ValueError(f"the scores of drop are for a single step, got num_steps={self.num_steps}")
         if self.data_dir is not None and self.dataset != "drop":
@@ -528,6 +528,15 @@ def last_checkpoint(folder: str) -> str | None:
     return steps[max(steps)] if steps else None
 
 
+def keep_freed_memory() -> None:
+    """Has glibc keep the memory of freed tensors for the next ones; by default each large one gets new pages."""
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        # By malloc.h M_MMAP_MAX, M_TRIM_THRESHOLD (-1 for none) and M_TOP_PAD, with bytes.
+        for option, value in ((-4, 0), (-1, -1), (-2, 64 * 2**20)):
+            mallopt(option, value)
+
+
 def put_aside(folder: str) -> None:
     """Moves an earlier run's checkpoints, which `last` and `save_total_limit` would take for those of this one."""
     checkpoints = [*Path(folder).glob("checkpoint-*")]
@@ -540,8 +549,10 @@ def put_aside(folder: str) -> None:
 
 def carry_out(family: str, arguments, run, given: set[str]) -> None:
     """Trains and scores; only then replaces what an earlier run left by model, predictions, results and card."""
-    if run.use_cpu and torch.get_num_threads() == 1:  # what `accelerate launch` sets where nobody said otherwise
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // run.world_size))
+    if run.use_cpu:
+        keep_freed_memory()
+        if torch.get_num_threads() == 1:  # what `accelerate launch` sets where nobody said otherwise
+            torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // run.world_size))
     set_seed(run.seed)
     _, _, build, score = FAMILIES[family]
     trainer, data = build(arguments, run)

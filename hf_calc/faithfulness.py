@@ -1,16 +1,22 @@
 """Whether a model answers by its calculator: its scores when the result that it reads is taken away or another.
 
 High F1 does not say so. The paper's models answered many questions without the calculator that they had (table 3), and
-kept their answers when the numbers were changed (table 1). Here the symbolic layer is called again with other inputs,
-by a forward hook, and the second pass reads what it then returns: all else, weights and text, stays as it is.
+kept their answers when the numbers were changed (table 1). Here a forward hook has the symbolic layer return another
+result, and the next pass reads it: all else, weights and text, stays as it is. Of several steps every result is
+replaced, and a later step chooses from what the steps before it wrote.
 """
 
 import math
+from collections.abc import Iterator
+from decimal import Decimal
 
 import numpy as np
 import torch
 
+from .calculator import format_number
+from .chains import NOTHING
 from .span_decoding import SpanPredictions
+from .symbolic_layer import SymbolicLayerOutput
 
 CONDITIONS = ("off", "shuffled", "wrong")
 
@@ -19,10 +25,10 @@ def calculator_use(trainer, rows, seed: int = 0) -> dict[str, float | dict[str, 
     """What a model scores when it reads the calculator's result, and when it reads another.
 
     - as_is: the result of the pair that the model chose.
-    - off: none.
+    - off: none; of several steps, each does nothing.
     - shuffled: that of another example of the batch.
     - wrong: that of another pair of the same example, drawn among those whose result reads otherwise and holds no
-      right answer.
+      right answer. A step that did nothing still does.
 
     A model that uses the result loses with each of them; one that answers without it keeps its scores.
 
@@ -34,13 +40,9 @@ def calculator_use(trainer, rows, seed: int = 0) -> dict[str, float | dict[str, 
     Returns:
         `examples`, their number, and for each condition `f1` and `exact_match`, for `as_is` also `argument_accuracy`
         if the rows have it. The others have `unchanged` instead: the percentage of results that stayed the same for
-        want of another, such as those of a text with only two numbers. A model without a calculator has `as_is` alone.
-
-    Raises:
-        ValueError: a model of several steps, where another result would make other candidates of the next step.
+        want of another, such as those of a text with only two numbers; of several steps each counts. A model without a
+        calculator has `as_is` alone.
     """
-    if trainer.model.config.num_steps > 1:
-        raise ValueError(f"use is measured of a single step, the model has num_steps={trainer.model.config.num_steps}")
     metrics = trainer.predict(rows, metric_key_prefix="as_is").metrics
     names = ("f1", "exact_match", "argument_accuracy")
     as_is = {name: metrics[f"as_is_{name}"] for name in names if f"as_is_{name}" in metrics}
@@ -65,49 +67,98 @@ def answers_with_other_results(trainer, rows, condition: str, seed: int = 0) -> 
         batch_rows = rows.select(places)
         batch = trainer.data_collator([*batch_rows])
         source = torch.arange(len(batch["example_ids"]))  # (B,) the row whose result a row is given
+        others = []
         if condition == "shuffled":
             source = rows_of_others(batch["example_ids"], generator)
-
-        replace = result_replacer(condition, source, batch, generator, unchanged)
-        hook = trainer.model.symbolic_layer.register_forward_hook(replace)
-        try:
-            _, predictions, _ = trainer.prediction_step(trainer.model, batch, prediction_loss_only=False)
-        finally:
-            hook.remove()
-        predictions = SpanPredictions(*(field.cpu() for field in predictions))
+            others = results_of_others(trainer, batch, source)
+        tokenizer = trainer.processing_class.tokenizer
+        replace = result_replacer(condition, batch, tokenizer, generator, unchanged, iter(others))
+        predictions = predict_hooked(trainer, batch, replace)
         predictions, examples = in_texts_of_source(predictions, batch, source)
         answers += trainer.decode_predictions(predictions, batch_rows.select(examples))
     return answers, 100 * torch.cat(unchanged).float().mean().item()
 
 
+def predict_hooked(trainer, batch: dict, hook) -> SpanPredictions:
+    """The best spans of a batch, while the symbolic layer has a forward hook."""
+    handle = trainer.model.symbolic_layer.register_forward_hook(hook)
+    try:
+        _, predictions, _ = trainer.prediction_step(trainer.model, batch, prediction_loss_only=False)
+    finally:
+        handle.remove()
+    return SpanPredictions(*(field.cpu() for field in predictions))
+
+
+def results_of_others(trainer, batch: dict, source: torch.Tensor) -> list[tuple[SymbolicLayerOutput, ...]]:
+    """What each call of the symbolic layer returns for a batch as it is, and the same with the rows (B,) of others."""
+    as_is = []
+    predict_hooked(trainer, batch, lambda layer, inputs, output: as_is.append(output))
+    return [(own, SymbolicLayerOutput(*(field[source.to(field.device)] for field in own))) for own in as_is]
+
+
 def result_replacer(
-    condition: str, source: torch.Tensor, batch: dict, generator: torch.Generator, unchanged: list[torch.Tensor]
+    condition: str,
+    batch: dict,
+    tokenizer,
+    generator: torch.Generator,
+    unchanged: list[torch.Tensor],
+    others: Iterator[tuple[SymbolicLayerOutput, ...]],
 ):
     """The hook that has a `SymbolicLayer` return another result, in every call of it.
 
     Args:
         condition: one of `CONDITIONS`.
-        source: (B,) for `shuffled` the row whose result a row is given.
         batch: what the model got.
+        tokenizer: of its tokens.
         generator: of what is drawn.
         unchanged: gets, for each call, (B,) whether the result stayed the same.
+        others: for `shuffled`, see `results_of_others`.
     """
+    is_chain = "quantity_values" in batch
 
     def replace(layer, inputs, output):
         scores, candidate_ids, *rest = inputs
-        if condition == "off":
-            candidate_ids = torch.full_like(candidate_ids, layer.pad_token_id)
-        elif condition == "shuffled":
-            row = source.to(scores.device)
-            scores, candidate_ids = scores[row], candidate_ids[row]
+        if condition == "shuffled":
+            output, replaced = next(others)
+        elif condition == "off":
+            candidate_ids = candidate_ids.clone()
+            candidate_ids[:, NOTHING + 1 if is_chain else 0 :] = layer.pad_token_id
+            replaced = layer.forward(scores, candidate_ids, *rest)  # not `layer(...)`, which calls this hook
         else:
-            labels = batch["argument_labels"]
+            if is_chain:
+                labels = results_in(candidate_ids, batch["answer_values"], tokenizer).float()
+                labels[:, NOTHING] = 1.0
+                labels[output.index == NOTHING] = 1.0
+            else:
+                labels = batch["argument_labels"]
             scores = scores_of_wrong(scores, candidate_ids, output.token_ids, layer.pad_token_id, labels, generator)
-        replaced = layer.forward(scores, candidate_ids, *rest)  # not `layer(...)`, which calls this hook
+            replaced = layer.forward(scores, candidate_ids, *rest)
         unchanged.append((replaced.token_ids == output.token_ids).all(-1).cpu())
         return replaced
 
     return replace
+
+
+def results_in(candidate_ids: torch.Tensor, answer_values: torch.Tensor, tokenizer) -> torch.Tensor:
+    """Which results are the answer: its digits stand before a `=`. A number that ends in the same digits counts too.
+
+    Args:
+        candidate_ids: (B, D, L).
+        answer_values: (B, A, 2) the spellings of the answer, as the fields of `Numbers`.
+        tokenizer: of the results.
+
+    Returns:
+        (B, D) bool.
+    """
+    found = torch.zeros(candidate_ids.shape[:2], dtype=torch.bool, device=candidate_ids.device)
+    for row, spellings in enumerate(answer_values.tolist()):
+        for mantissa, decimals in spellings:
+            text = format_number(Decimal(mantissa).scaleb(-decimals))
+            ids = tokenizer(f"{text} =", add_special_tokens=False, return_tensors="pt").input_ids[0]
+            if decimals >= 0 and len(ids) <= candidate_ids.shape[2]:
+                windows = candidate_ids[row].unfold(1, len(ids), 1)  # (D, L - len(ids) + 1, len(ids))
+                found[row] |= (windows == ids.to(windows.device)).all(-1).any(-1)
+    return found
 
 
 def rows_of_others(example_ids: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -162,7 +213,7 @@ def in_texts_of_source(
     """Each answer in the texts where it can be read: one in a result in those of the example whose result it is.
 
     Args:
-        predictions: (E, 1) fields, the windows and positions of each example's own rows.
+        predictions: of each example the best, with the windows and positions of its own rows.
         batch: what the model got.
         source: (B,) the row whose result a row was given.
 
@@ -174,12 +225,17 @@ def in_texts_of_source(
     first_row = (num_windows.cumsum(0) - num_windows).unsqueeze(-1)  # (E, 1)
     row = first_row + predictions.window
     in_result = predictions.start >= length[row]
+    chosen = predictions.argument_index
+    if chosen.dim() == 3:  # of several steps
+        chosen = torch.where(in_result.unsqueeze(-1), chosen, NOTHING)
+    else:
+        chosen = torch.where(in_result, chosen, -1)
     read = torch.where(in_result, source[row], row)
     moved = length[read] - length[row]
     predictions = predictions._replace(
         window=read - first_row[examples[read]].squeeze(-1),
         start=predictions.start + moved,
         end=predictions.end + moved,
-        argument_index=predictions.argument_index.masked_fill(~in_result, -1),
+        argument_index=chosen,
     )
     return predictions, examples[read].squeeze(-1)

@@ -46,20 +46,26 @@ class _StraightThrough(torch.autograd.Function):
     """Identity on the chosen embeddings that sends dloss/dz to the candidate probabilities z."""
 
     @staticmethod
-    def forward(ctx, probabilities, chosen, table, slots, pad_slots):
-        ctx.save_for_backward(table, slots, pad_slots)
+    def forward(ctx, probabilities, chosen, embedding, candidate_ids, pad_token_id):
+        ctx.save_for_backward(embedding, candidate_ids)
+        ctx.pad_token_id = pad_token_id
         return chosen.clone()
 
     @staticmethod
     def backward(ctx, grad):  # (B, L, H)
-        table, slots, pad_slots = ctx.saved_tensors
-        scores = grad.to(table.dtype) @ table.T  # (B, L, K)
-        scores = scores.masked_fill(pad_slots, 0.0)
-        # scores[b, l, slots[b, i, l]], summed over l.
-        flat = scores.flatten(1)
-        offsets = torch.arange(grad.shape[1], device=grad.device) * table.shape[0]
-        grad_probabilities = flat.gather(1, (slots + offsets).flatten(1)).view(slots.shape).sum(-1)
-        return grad_probabilities, grad, None, None, None
+        embedding, candidate_ids = ctx.saved_tensors
+        wide = grad.to(embedding.dtype)
+        if torch.compiler.is_compiling():
+            # How many tokens are in use is no shape that a graph can have; its look-up, product and sum are one loop.
+            by_token = (embedding[candidate_ids] * wide.unsqueeze(1)).sum(-1)  # (B, D, L)
+            by_token = by_token.masked_fill(candidate_ids == ctx.pad_token_id, 0.0)
+        else:
+            used_ids, slots = torch.unique(candidate_ids, return_inverse=True)  # (K,), (B, D, L)
+            scores = (wide @ embedding[used_ids].T).masked_fill(used_ids == ctx.pad_token_id, 0.0)  # (B, L, K)
+            # scores[b, l, slots[b, i, l]].
+            offsets = torch.arange(grad.shape[1], device=grad.device) * len(used_ids)
+            by_token = scores.flatten(1).gather(1, (slots + offsets).flatten(1)).view(slots.shape)
+        return by_token.sum(-1), grad, None, None, None
 
 
 def sample_gumbel(like: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
@@ -260,14 +266,15 @@ class SymbolicLayer(nn.Module):
         chosen = embed(token_ids) * is_token
         needs_gradient = torch.is_grad_enabled() and scores.requires_grad and estimator in ONE_RESULT
         if needs_gradient or estimator == "gumbel_softmax":
-            used_ids, slots = torch.unique(candidate_ids, return_inverse=True)  # (K,), (B, D, L)
-            is_pad = used_ids == self.pad_token_id
             weights = surrogate_weights(estimator, scores, perturbed, index, temperature, num_samples, generator)
+            table, slots, pad_slot = embedding, candidate_ids, self.pad_token_id
+            if callable(embedding) or estimator == "gumbel_softmax":
+                used_ids, slots = torch.unique(candidate_ids, return_inverse=True)  # (K,), (B, D, L)
+                table, pad_slot = embed(used_ids) * (used_ids != self.pad_token_id).unsqueeze(-1), -1  # (K, H)
             if estimator == "gumbel_softmax":
                 weights = weights.masked_fill(~is_candidate, 0.0)  # NaN where there is no candidate at all
-                table = embed(used_ids) * ~is_pad.unsqueeze(-1)
                 chosen = mix_embeddings(weights, table, slots) * is_token
             else:
-                chosen = _StraightThrough.apply(weights, chosen, embed(used_ids).detach(), slots, is_pad)
+                chosen = _StraightThrough.apply(weights, chosen, table.detach(), slots, pad_slot)
         has_candidate = is_candidate.any(-1)[rows]
         return SymbolicLayerOutput(chosen, token_ids, index.masked_fill(~has_candidate, -1), scores)

@@ -21,7 +21,7 @@ SHIPPED = ["torch", "transformers", "tokenizers"]  # all that a model repository
 ANY = None
 
 MODEL = (
-    ".configuration_* .calculator .symbolic_layer .relevance_loss .processing_* .modeling_* "
+    ".configuration_* .calculator .chains .symbolic_layer .relevance_loss .processing_* .modeling_* "
     ".span_decoding .tokenization .word_vectors .data_collator"
 )
 

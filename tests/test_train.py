@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import resource
 import runpy
 import shutil
@@ -12,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import pipeline
 
 import hf_relevance  # noqa: F401, registers its classes
@@ -273,6 +275,18 @@ def test_last_is_of_the_run_that_began_last(train, train_py, recipe, texts, cont
     assert (texts / "unbroken" / "test.jsonl").read_bytes() == resumed
     train(path, **options, max_steps=1, save_strategy="no")  # cut off before its first checkpoint
     assert train_py["last_checkpoint"](str(run)) is None
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is for glibc alone")
+def test_freed_memory_is_used_again(train_py):
+    def page_faults():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(2**24)  # 64 MB, 32 of the largest pages
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    train_py["keep_freed_memory"]()
+    page_faults()
+    assert page_faults() < 16
 
 
 def test_what_a_relevance_run_cannot_read_is_told(train_py, texts):

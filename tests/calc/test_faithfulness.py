@@ -1,5 +1,7 @@
 """calculator_use: what is put in the result's place, and models of which it is known whether they use it."""
 
+from decimal import Decimal
+
 import pytest
 import torch
 from datasets import Dataset
@@ -14,11 +16,14 @@ from hf_calc import (
     CalculatorQATrainingArguments,
     SymbolicLayer,
 )
+from hf_calc.calculator import format_number
+from hf_calc.chains import describe_steps
 from hf_calc.faithfulness import (
     CONDITIONS,
     answers_with_other_results,
     calculator_use,
     result_replacer,
+    results_in,
     rows_of_others,
     scores_of_wrong,
 )
@@ -76,8 +81,10 @@ class Copying(BertForCalculatorQA):
 
 @pytest.fixture
 def make_trainer(processor, tmp_path):
-    def make_trainer(rows, kind=BertForCalculatorQA, operations=("+", "-"), batch_size=5, **facts):
-        processor_ = CalculatorQAProcessor(processor.tokenizer, operations, stride=8, result_tokens=512 - 96)
+    def make_trainer(rows, kind=BertForCalculatorQA, operations=("+", "-"), batch_size=5, num_steps=1, **facts):
+        options = {"stride": 8, "result_tokens": (512 - 96) // num_steps, "num_steps": num_steps}
+        processor_ = CalculatorQAProcessor(processor.tokenizer, operations, **options)
+        facts |= processor_.calculation
         vocabulary = processor.tokenizer.get_vocab()
         sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
         model = kind(CalculatorQAConfig(vocab_size=max(vocabulary.values()) + 1, **sizes, **facts))
@@ -109,12 +116,17 @@ def seen(monkeypatch):
     return calls
 
 
-def test_as_is_is_what_the_trainer_says_and_a_baseline_has_nothing_else(make_trainer):
+STEPS = pytest.mark.parametrize("num_steps", [1, 2])
+
+
+@STEPS
+def test_as_is_is_what_the_trainer_says_and_a_baseline_has_nothing_else(make_trainer, num_steps):
     rows = make_rows()
-    trainer = make_trainer(rows)
+    trainer = make_trainer(rows, num_steps=num_steps)
     use = calculator_use(trainer, rows)
     metrics = trainer.predict(rows, metric_key_prefix="eval").metrics
-    assert use["as_is"] == {name: metrics[f"eval_{name}"] for name in ("f1", "exact_match", "argument_accuracy")}
+    names = ("f1", "exact_match", "argument_accuracy")[: 4 - num_steps]  # the rows have no gold chains
+    assert use["as_is"] == {name: metrics[f"eval_{name}"] for name in names}
     assert use.keys() == {"examples", "as_is", *CONDITIONS}
     assert use["examples"] == len(rows)
     baseline = calculator_use(make_trainer(rows, use_calculator=False), rows)
@@ -128,7 +140,7 @@ def test_the_second_pass_reads_what_the_condition_says(make_trainer, seen):
     trainer.predict(rows)
     inputs, as_is = seen.pop()
     others = {condition: answers_with_other_results(trainer, rows, condition) for condition in CONDITIONS}
-    off, shuffled, wrong = (output for _, output in seen)
+    off, _, shuffled, wrong = (output for _, output in seen)
     assert len(inputs["example_ids"]) > len(rows)  # several windows
     assert (as_is.result_ids != 0).any(-1).sum() >= len(rows)
 
@@ -160,10 +172,54 @@ def test_the_second_pass_reads_what_the_condition_says(make_trainer, seen):
     assert not trainer.model.training
 
 
+def test_every_step_writes_what_the_condition_says(make_trainer, seen):
+    rows = make_rows()
+    trainer = make_trainer(rows, batch_size=13, num_steps=2)
+    trainer.predict(rows)
+    inputs, as_is = seen.pop()
+    others = {condition: answers_with_other_results(trainer, rows, condition) for condition in CONDITIONS}
+    off, again, shuffled, wrong = (output for _, output in seen)
+    assert (as_is.argument_index > 0).any(0).all()
+    assert torch.equal(again.result_ids, as_is.result_ids)
+
+    assert not off.argument_index.any()
+    assert not off.result_ids.any()
+    assert others["off"][1] == pytest.approx(100 * (as_is.argument_index == 0).float().mean().item())
+
+    source = rows_of_others(inputs["example_ids"], torch.Generator().manual_seed(0))
+    assert torch.equal(shuffled.argument_index, as_is.argument_index[source])
+    assert torch.equal(shuffled.result_ids, as_is.result_ids[source])
+    width = inputs["input_ids"].shape[1]
+    torch.testing.assert_close(shuffled.reader_embeds[:, width:], as_is.reader_embeds[source, width:])
+
+    processor, first_chosen = trainer.processing_class, as_is.argument_index[:, 0]
+    changed = 0
+    for row, index in enumerate(wrong.argument_index.tolist()):
+        mentions = [{"value": format_number(value)} for value in values_of(inputs["quantity_values"][row])]
+        steps = describe_steps(processor.calculator, mentions, index)
+        read = [token for token in wrong.result_ids[row].tolist() if token]
+        texts = [step["calculator"] for step in steps if step["calculator"]]
+        ends = " ".join(f"{text} [SEP]" for text in texts)
+        # A later step takes the results that were put in.
+        assert read == processor.tokenizer(ends, add_special_tokens=False).input_ids
+        right = {format_number(value) for value in values_of(inputs["answer_values"][row])}
+        stays = index[0] == first_chosen[row]
+        assert stays or index[0] > 0 < first_chosen[row]
+        changed += not stays
+        if not stays:
+            assert right.isdisjoint(result.split(" = ")[0] for result in steps[0]["calculator"].split(" , "))
+    assert changed > 5
+
+
+def values_of(numbers):
+    return [Decimal(mantissa).scaleb(-decimals) for mantissa, decimals in numbers.tolist() if decimals >= 0]
+
+
+@STEPS
 @pytest.mark.parametrize("kind", [BertForCalculatorQA, Ignorant])
-def test_a_model_that_ignores_the_result_keeps_its_scores(make_trainer, kind):
+def test_a_model_that_ignores_the_result_keeps_its_scores(make_trainer, kind, num_steps):
     rows = make_rows(40)
-    trainer = make_trainer(rows, kind)
+    trainer = make_trainer(rows, kind, num_steps=num_steps)
     trainer.model.qa_outputs.weight.data *= 50  # answers that differ
     use = calculator_use(trainer, rows)
     scores = [(use[condition]["f1"], use[condition]["exact_match"]) for condition in ("as_is", *CONDITIONS)]
@@ -189,24 +245,26 @@ def test_a_model_that_copies_the_result_loses_everything_with_another(make_train
     assert use["wrong"]["unchanged"] == use["off"]["unchanged"]  # windows without any pair
 
 
+@STEPS
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_an_answer_is_the_text_of_the_tokens_that_were_read(make_trainer, seen, condition):
+def test_an_answer_is_the_text_of_the_tokens_that_were_read(make_trainer, seen, condition, num_steps):
     rows = make_rows(40)
-    trainer = make_trainer(rows, batch_size=40)
+    trainer = make_trainer(rows, batch_size=40, num_steps=num_steps)
     trainer.model.qa_outputs.weight.data *= 50
     trainer.predict(rows)
     seen.clear()
     answers, _ = answers_with_other_results(trainer, rows, condition)
-    ((inputs, output),) = seen
+    inputs, output = seen[-1]
     best = best_spans(output)
     segments = []
     for example, answer in enumerate(answers):
         row = inputs["example_ids"].tolist().index(example) + int(best.window[example])
-        text = inputs["input_ids"][row][inputs["attention_mask"][row] > 0].tolist() + output.result_ids[row].tolist()
+        text = inputs["input_ids"][row][inputs["attention_mask"][row] > 0].tolist()
+        text += [token for token in output.result_ids[row].tolist() if token]
         tokens = trainer.processing_class.tokenizer.convert_ids_to_tokens(
             text[best.start[example] : best.end[example] + 1]
         )
-        read = "".join(token.removeprefix("##") for token in tokens)
+        read = "".join(token.removeprefix("##") for token in tokens).replace("[SEP]", ";")
         assert answer["answer"].lower().replace(" ", "") == read
         segments.append(answer["segment"])
     assert (segments.count("calculator") > 3) == (condition != "off")
@@ -282,8 +340,9 @@ def test_every_call_of_a_layer_is_replaced(condition):
     calls = [(torch.rand(3, width), torch.randint(1, 9, (3, width, 2))) for width in (4, 6)]
     as_is = [layer(*call, embedding) for call in calls]
     source, unchanged = torch.tensor([1, 2, 0]), []
-    batch = {"argument_labels": torch.zeros(3, 4)}
-    layer.register_forward_hook(result_replacer(condition, source, batch, torch.Generator().manual_seed(0), unchanged))
+    others = iter([(own, type(own)(*(field[source] for field in own))) for own in as_is])
+    batch, generator = {"argument_labels": torch.zeros(3, 4)}, torch.Generator().manual_seed(0)
+    layer.register_forward_hook(result_replacer(condition, batch, None, generator, unchanged, others))
     for call, before in zip(calls, as_is, strict=True):
         after = layer(*call, embedding)
         assert unchanged.pop().tolist() == (after.token_ids == before.token_ids).all(-1).tolist() == [False] * 3
@@ -295,8 +354,14 @@ def test_every_call_of_a_layer_is_replaced(condition):
         assert all(row in allowed for row, allowed in zip(after.token_ids.tolist(), wanted[condition], strict=True))
 
 
-def test_a_model_of_several_steps_is_refused(make_trainer):
-    trainer = make_trainer(make_rows(2))
-    trainer.model.config.num_steps = 2
-    with pytest.raises(ValueError, match="of a single step, the model has num_steps=2"):
-        calculator_use(trainer, trainer.eval_dataset)
+def test_results_that_are_the_answer_are_found_in_tokens(processor):
+    texts = [["7 = 3 + 4", "12 = 3 + 9 , 6 = 9 - 3", "1 = 4 - 3 , -1 = 3 - 4"], ["12.5 = 3 + 9.5", "", "2.5 = 5 / 2"]]
+    rows = [[processor.tokenizer(text, add_special_tokens=False).input_ids for text in row] for row in texts]
+    width = max(len(ids) for row in rows for ids in row)
+    candidate_ids = torch.tensor([[ids + [0] * (width - len(ids)) for ids in row] for row in rows])
+    for answers, expected in (
+        ([[[6, 0], [0, -1]], [[25, 1], [0, -1]]], [[False, True, False], [False, False, True]]),
+        ([[[3, 0], [7, 0]], [[125, 1], [0, 0]]], [[True, False, False], [True, False, False]]),
+        ([[[-1, 0], [2, 0]], [[5, 0], [10**9, 0]]], [[False, False, True], [True, False, True]]),  # ends in a 5, too
+    ):
+        assert results_in(candidate_ids, torch.tensor(answers), processor.tokenizer).tolist() == expected

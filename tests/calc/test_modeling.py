@@ -414,6 +414,19 @@ def test_compiled_equals_eager(make_model, batch):
     torch.testing.assert_close(results[0], results[1], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("search_comparisons", [False, True])
+def test_a_training_step_is_compiled_in_one_graph(make_model, processor, search_comparisons):
+    """From texts of other lengths as well."""
+    model = make_model(search_comparisons=search_comparisons).train()
+    step = torch.compile(lambda **batch: model(**batch).loss, fullgraph=True, backend="eager")
+    for rows in (slice(0, 4), slice(1, 3)):
+        batch = processor(QUESTIONS[rows], PASSAGES[rows], ANSWERS[rows], comparisons=search_comparisons)
+        step(**batch).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
 @pytest.mark.parametrize("facts", [{}, {"share_encoder": False}, {"use_calculator": False}])
 def test_saved_and_loaded_by_auto_classes(make_model, batch, tmp_path, facts):
     model = make_model(**facts).eval()
