@@ -75,7 +75,7 @@ def test_a_run_on_drop_scores_by_type_and_with_swapped_numbers(train, tmp_path):
         {"question": "Which is larger: households or families?", "answers": ["households"]},
         {"question": "How many more households were there than families?", "answers": ["200"]},
         {"question": "How many percent were not Irish?", "answers": ["87.5"]},
-        {"question": "How many days did it rain?", "answers": ["4"]},
+        {"question": "How many times did it rain?", "answers": ["4"]},
     ]
     (tmp_path / "drop").mkdir()
     for split in ("train", "validation"):
