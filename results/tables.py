@@ -136,7 +136,7 @@ def drop_swapped() -> str:
             f1 = as_is["f1"], run["metrics"]["by"]["replaced_numbers"][kind]["f1"]
             figures = [f"{as_is['examples']:,}", *map(percent, f1), f"{f1[1] - f1[0]:+.1f}"]
             rows.append([f"[{name}, seed {run['seed']}]({run['path']})", kind, *figures])
-    return table(["run", "questions", "examples", "F1, as they are", "F1, numbers swapped", "difference"], rows)
+    return table(["run", "questions", "examples", "F1, as they are", "F1, numbers swapped", "change"], rows)
 
 
 def drop_types() -> str:
