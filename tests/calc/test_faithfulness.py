@@ -60,7 +60,7 @@ class Copying(BertForCalculatorQA):
     def forward(self, input_ids, attention_mask, segment_ids, candidate_ids, argument_labels, example_ids, **_):
         result = self.symbolic_layer(argument_labels, candidate_ids, self.bert.get_input_embeddings().weight)
         inputs = {
-            "inputs_embeds": self._embed(self.bert, input_ids),
+            "inputs_embeds": self._embed(self.bert, input_ids, None),
             "attention_mask": attention_mask,
             "token_type_ids": token_types(segment_ids, attention_mask),
             "position_ids": (attention_mask.cumsum(-1) - 1).clamp(min=0),
