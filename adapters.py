@@ -19,6 +19,7 @@ from transformers import AutoConfig, PreTrainedModel
 from hub import replace_files
 
 BASE = "base"
+LORA_HELP = "Rank of a LoRA adapter, trained in place of the model; 0: train the model."
 
 # Of a family: its task in peft, the layers with an adapter (by their whole names), the heads that peft does not know.
 LORA = {

@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FAMILIES = {"hf_calc", "hf_relevance"}
-OURS = {*FAMILIES, "dataset_scripts", "benchmarks", "tests", "train", "publish", "hub", "adapters", "reproduce"}
+OURS = {*FAMILIES, "dataset_scripts", "benchmarks", "tests", "publish", "hub", "adapters", "reproduce"}
+OURS |= {"train", "train_calc", "train_relevance"}
 
 # Other packages that a file may import, the standard library apart.
 SHIPPED = ["torch", "transformers", "tokenizers"]  # all that a model repository may ask of its user
@@ -62,12 +63,14 @@ RULES = [
     ("hf_*/*.py", MODEL, ANY),  # trainer, attribution and whatever else reads a model
     ("dataset_scripts/*.py", "dataset_scripts* hub", ANY),
     ("benchmarks/*.py", "hf_* dataset_scripts*", ANY),
-    ("tests/*.py", "hf_* dataset_scripts* tests* adapters reproduce", ANY),
+    ("tests/*.py", "hf_* dataset_scripts* tests* train_* adapters reproduce", ANY),
     ("hub.py", "", ANY),
     ("reproduce.py", "", ANY),
     ("adapters.py", "hub", ANY),
     ("publish.py", "adapters hub", ANY),
-    ("train.py", "hf_* dataset_scripts* adapters publish hub", ANY),
+    ("train_calc.py", "hf_calc* dataset_scripts* adapters", ANY),
+    ("train_relevance.py", "hf_relevance* dataset_scripts* adapters", ANY),
+    ("train.py", "train_* hf_* publish adapters hub", ANY),
 ]
 MAY_IMPORT_BOTH_FAMILIES = ("train.py", "tests/")
 
@@ -131,6 +134,7 @@ def test_imports_follow_the_arrows(path):
         ("hf_calc/cli.py", "from train import main"),
         ("dataset_scripts/calculator_qa/calculator_qa.py", "from hf_calc.calculator import Calculator"),
         ("benchmarks/steps.py", "import hf_calc\nimport hf_relevance"),
+        ("train_calc.py", "from hf_relevance import relevance_loss"),
         ("tests/test_train.py", "import train"),
         ("shared.py", ""),
     ],

@@ -18,6 +18,7 @@ import torch
 from transformers import pipeline
 
 import hf_relevance  # noqa: F401, registers its classes
+from train_relevance import RelevanceArguments, load_texts
 
 ROOT = Path(__file__).parents[1]
 RECIPES = [
@@ -318,13 +319,13 @@ def test_freed_memory_is_used_again(train_py):
     assert page_faults() < 16
 
 
-def test_what_a_relevance_run_cannot_read_is_told(train_py, texts):
-    arguments = train_py["RelevanceArguments"]("films", dataset=str(texts / "texts"), max_words=3)
+def test_what_a_relevance_run_cannot_read_is_told(texts):
+    arguments = RelevanceArguments("films", dataset=str(texts / "texts"), max_words=3)
     with pytest.raises(ValueError, match="max_words is for sst2, imdb, newsgroups"):
-        train_py["load_texts"](arguments)
+        load_texts(arguments)
     (texts / "texts" / "test.jsonl").unlink()
     with pytest.raises(ValueError, match="needs the splits train, validation and test"):
-        train_py["load_texts"](train_py["RelevanceArguments"]("films", dataset=str(texts / "texts")))
+        load_texts(RelevanceArguments("films", dataset=str(texts / "texts")))
 
 
 def test_readme_has_the_tables_of_the_results():

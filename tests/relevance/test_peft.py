@@ -17,6 +17,7 @@ from hf_relevance import (
 )
 from hf_relevance.attribution import embedding_gradient, hidden_gradient, leave_one_out
 from hf_relevance.tokenization import build_tokenizer
+from train_relevance import RelevanceArguments, build_relevance_model
 
 peft = pytest.importorskip("peft")
 # What peft asks of any model of transformers.
@@ -115,16 +116,16 @@ def test_the_best_adapter_is_loaded_at_the_end(make_trainer):
     assert trainer.evaluate()["eval_loss"] == pytest.approx(min(losses), rel=1e-5)
 
 
-def test_what_an_adapter_cannot_stand_on_is_told(train_py, make_model, tmp_path):
+def test_what_an_adapter_cannot_stand_on_is_told(make_model, tmp_path):
     with pytest.raises(ValueError, match="lora_rank needs a trained model as base_model"):
-        train_py["RelevanceArguments"]("films", lora_rank=2)
+        RelevanceArguments("films", lora_rank=2)
     with pytest.raises(ValueError, match="base_model has embeddings of its own: leave out vectors"):
-        train_py["RelevanceArguments"]("films", base_model="user/films", vectors="words.vec")
+        RelevanceArguments("films", base_model="user/films", vectors="words.vec")
     make_model().save_pretrained(tmp_path)
-    arguments = train_py["RelevanceArguments"]("films", base_model=str(tmp_path))
+    arguments = RelevanceArguments("films", base_model=str(tmp_path))
     three = Dataset.from_dict({"text": ["a", "b", "c"], "label": [0, 1, 2]})
     with pytest.raises(ValueError, match=r"has the labels \{.*\}, the data \{0: '0', 1: '1', 2: '2'\}"):
-        train_py["build_relevance_model"](arguments, three, 0)
+        build_relevance_model(arguments, three, 0)
 
 
 def test_a_run_by_recipe_is_published_and_loaded_without_this_project(hub, train, make_model, tmp_path):
