@@ -27,7 +27,12 @@ NEW_SPACE = {CARD, "index.html", "style.css"}  # that the Hub puts into a static
 SHOWN = {"name", "family", "seed", "metrics", "settings", "hardware", "seconds", "steps", "parameters", "examples"}
 
 # The Hub's name of what a run was scored on; generated data has none.
-DATASETS = {"sst2": "SetFit/sst2", "imdb": "stanfordnlp/imdb", "newsgroups": "SetFit/20_newsgroups"}
+DATASETS = {
+    "drop": "ucinlp/drop",
+    "sst2": "SetFit/sst2",
+    "imdb": "stanfordnlp/imdb",
+    "newsgroups": "SetFit/20_newsgroups",
+}
 
 
 def read_results(folder: Path) -> dict:

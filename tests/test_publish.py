@@ -279,6 +279,13 @@ def test_the_card_has_the_numbers_of_the_results_and_no_others(hub, train, folde
     ("repo", "changes", "words"),
     [
         (CALC, {"dataset": "nuts"}, "from `nuts`, 8 questions"),
+        (CALC, {"dataset": "drop"}, "Questions on real text, DROP in the configuration `max_transfer`.\n"),
+        (CALC, {"curriculum": ["max_plain:2:1:9"]}, "configuration:owners:digits:questions: `max_plain:2:1:9`.\n"),
+        (
+            CALC,
+            {"encoder": "runs/small"},
+            "for validation.\nTraining began with the weights of `runs/small`.\n2 steps",
+        ),
         (CALC, {"use_calculator": False}, "span extraction, without a calculator"),
         (CALC, {"gumbel_noise": False}, "trained by straight-through gradients without noise."),
         (CALC, {}, "trained by a straight-through Gumbel-Softmax."),
