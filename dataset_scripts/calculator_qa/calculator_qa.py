@@ -8,7 +8,8 @@ A and B are the two people asked for. With a transfer, A gives to or receives fr
 to be calculated and B's can be read off. Without one, nothing tells A from B.
 
 Calculations of several steps, which the paper does not have:
-    `two_transfers`: the second gift changes A's amount, too, by a second step, or B's, which is calculated apart.
+    `two_transfers`: both gifts change A's amount, in two steps.
+    `split_transfers`: one gift changes A's amount and one B's, each in a step of its own.
     `together`: how many more A has than B and C together, in two steps. A has more: the answer is at least 1.
     `together_transfer`: a gift changes the amount of A, B or C, in three steps.
 Each gift has a partner of its own, who is not asked for.
@@ -25,7 +26,7 @@ In the `flip` configs, which the paper does not have, A has more than B before g
     A receives t: a < b, and half of the rows have a + t > b (flip), half a + t < b (no flip).
 So A's role alone says who has more at first, and given the role A wins half of the time: a solver that ignores the
 transfer is right in exactly 50% of the argmax rows. In the other configs of one transfer it is right in 76% of them.
-With two transfers a solver that ignores one of them is right in 76%, too, and one that ignores both in 71%.
+With two transfers a solver that ignores one of them is right in 76% or 77%, and one that ignores both in 70% to 72%.
 
 Rows follow from the parameters and the seed alone. A block has its own generator, so any number of processes makes the
 same rows. Whoever changes what is made raises `VERSION`, by which the cache tells new from old.
@@ -54,7 +55,7 @@ from numpy.strings import str_len
 from dataset_scripts.calculator_qa.amounts import compared_numbers, gold_chains, uniform_numbers
 from dataset_scripts.export import errors_in_a_line, export, parse
 
-VERSION = datasets.Version("1.0.0")
+VERSION = datasets.Version("1.1.0")
 SPLITS = ("train", "validation")
 BLOCK_ROWS = 512
 TABLE_BLOCKS = 16  # in a table, which becomes a row group of a Parquet file: 5 MB, read by one request
@@ -113,7 +114,8 @@ Yoshikawa, Heinzerling and Inui, "End-to-End 学習可能な記号処理層の�
 - `*_plain`: amounts only. `*_transfer`: one of the two people asked for gave or received some.
 - `*_transfer_flip`: the transfer changes who has more in half of the rows, so ignoring it scores 50 on `argmax`.
 - `*_generalization`: with a transfer; fewer digits for training than for validation, which asks `argmax` alone.
-- `*_two_transfers`: two gifts change the amount of one of the two people, or those of both.
+- `*_two_transfers`: two gifts change the amount of one of the two people asked for.
+- `*_split_transfers`: two gifts, each of which changes the amount of another one of them.
 - `together`, `together_transfer`: how many more one has than two others together, with a transfer of one of the three.
 
 `quantities` are the numbers of the passage in reading order, the transferred one last, with their spans of characters.
@@ -139,6 +141,7 @@ class CalculatorQABuilderConfig(datasets.BuilderConfig):
         question_types: the questions, "max", "argmax" or both, equally often, or "together".
         transfers: how many times somebody who is asked for gives or receives something.
         flip: whether the one transfer changes who has more in exactly half of the rows.
+        split: whether the second of two transfers changes the amount of the other person.
         generalization: table 4: train on numbers of 1 to `digits` - 1 digits and validate on argmax with `digits`.
         owners: people in a passage.
         digits: digits of every number in a passage.
@@ -151,6 +154,7 @@ class CalculatorQABuilderConfig(datasets.BuilderConfig):
     question_types: tuple[str, ...] = ("max",)
     transfers: int = 0
     flip: bool = False
+    split: bool = False
     generalization: bool = False
     owners: int = 10
     digits: int = 7
@@ -181,7 +185,7 @@ class CalculatorQABuilderConfig(datasets.BuilderConfig):
             TypeError: if a parameter has the wrong type.
             ValueError: if no rows can be made with its value.
         """
-        for field in ("flip", "generalization"):
+        for field in ("flip", "split", "generalization"):
             if not isinstance(getattr(self, field), bool):
                 raise TypeError(f"{field} must be True or False, got {getattr(self, field)!r}.")
         for field in ("question_types", "items", "names"):
@@ -198,6 +202,8 @@ class CalculatorQABuilderConfig(datasets.BuilderConfig):
             raise ValueError(f"transfers must be 0, 1 or, without together, 2, got {self.transfers!r}.")
         if self.flip and self.transfers != 1:
             raise ValueError(f"flip=True needs transfers=1, the one that changes who has more, got {self.transfers}.")
+        if self.split and self.transfers != 2:
+            raise ValueError(f"split=True needs transfers=2, one for each of the two people, got {self.transfers}.")
         bounds = {
             "owners": (self.asked + self.transfers, len(self.names), "those asked for, a partner a transfer, named"),
             "digits": (1 + self.generalization, 15, "generalization trains with fewer; more are not exact as floats"),
@@ -256,8 +262,8 @@ def make_table(config: CalculatorQABuilderConfig, split: str, block: int) -> pa.
         question_types = ("argmax",)
 
     asked, transfers, together = config.asked, config.transfers, config.together
-    # Whose amount each transfer changes: the first one's is by definition A's, except in `together`.
-    who = [who for who in itertools.product(range(asked), repeat=transfers) if together or not any(who[:1])]
+    # Whose amounts the transfers change: A's, with `split` one each, in `together` that of anybody who is asked for.
+    who = [*itertools.product(range(asked), repeat=transfers)] if together else [(0, int(config.split))[:transfers]]
     orders = np.array(list(itertools.permutations(range(asked)))[::-1])
     # The first axis varies fastest, so rows too few for all cells are still balanced in the winner, then in the role.
     two = 1 if together else 2  # in `together` A wins and is named first
@@ -319,6 +325,7 @@ class CalculatorQA(datasets.ArrowBasedBuilder):
             ("_transfer_flip", ("argmax", "max", "max_argmax"), {"transfers": 1, "flip": True}),
             ("_generalization", ("argmax", "max_argmax"), {"transfers": 1, "generalization": True}),
             ("_two_transfers", ("argmax", "max", "max_argmax"), {"transfers": 2}),
+            ("_split_transfers", ("argmax", "max", "max_argmax"), {"transfers": 2, "split": True}),
             ("", ("together",), {}),
             ("_transfer", ("together",), {"transfers": 1}),
         )

@@ -48,7 +48,12 @@ def results(numbers, chain):
 
 @pytest.mark.parametrize(
     ("config_name", "lengths"),
-    [("max_argmax_two_transfers", {2, 3, 5}), ("together", {3}), ("together_transfer", {18, 40})],
+    [
+        ("max_argmax_two_transfers", {3, 5}),
+        ("max_argmax_split_transfers", {2}),
+        ("together", {3}),
+        ("together_transfer", {18, 40}),
+    ],
 )
 def test_gold_chains_are_all_that_lead_to_the_changed_amounts_or_to_the_answer(prepare, config_name, lengths):
     assert {len(chains) for chains in prepare(config_name, **SMALL)["train"]["gold_chains"]} == lengths
@@ -76,9 +81,10 @@ def test_gold_chains_are_all_that_lead_to_the_changed_amounts_or_to_the_answer(p
         assert set(row["gold_chains"][0][0]) == first
 
 
+@pytest.mark.parametrize("config_name", ["argmax_two_transfers", "argmax_split_transfers"])
 @pytest.mark.parametrize(("ignored", "expected"), [((0,), 0.76), ((1,), 0.76), ((0, 1), 0.71)])
-def test_ignoring_one_of_two_transfers_scores_three_quarters_too(prepare, ignored, expected):
-    right, rows = [], prepare("argmax_two_transfers", train_size=4096)["train"]
+def test_ignoring_one_of_two_transfers_scores_three_quarters_too(prepare, config_name, ignored, expected):
+    right, rows = [], prepare(config_name, train_size=4096)["train"]
     for text in map(understand, rows.select_columns(["passage", "question"])):
         amounts = dict(text.in_the_end)
         for gift in (text.gifts[index] for index in ignored):
@@ -87,7 +93,9 @@ def test_ignoring_one_of_two_transfers_scores_three_quarters_too(prepare, ignore
     assert np.mean(right) == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 4096))
 
 
-@pytest.mark.parametrize("config_name", ["argmax_two_transfers", "together", "together_transfer"])
+@pytest.mark.parametrize(
+    "config_name", ["argmax_two_transfers", "argmax_split_transfers", "together", "together_transfer"]
+)
 def test_numbers_of_several_steps_are_uniform_given_the_conditions(prepare, config_name):
     drawn = {}
     rows = prepare(config_name, owners=5, digits=1, train_size=8192)["train"]

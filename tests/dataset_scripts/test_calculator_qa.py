@@ -128,13 +128,14 @@ def test_winner_roles_orders_and_type_are_balanced_against_each_other_exactly(pr
         if "together" in config_name:
             expected *= 6 * (6 if "transfer" in config_name else 1)
         else:
-            expected *= 4 * {"plain": 1, "transfers": 16}.get(config_name.split("_")[-1], 4)
+            expected *= 4 * {"plain": 1, "transfers": 8}.get(config_name.split("_")[-1], 4)
         assert len(cells) == min(expected, len(dataset))
         assert set(cells.values()) <= {len(dataset) // expected, -(-len(dataset) // expected)}
 
 
 @pytest.mark.parametrize(
-    "config_name", [f"max_argmax_{variant}" for variant in ("plain", "transfer", "transfer_flip", "two_transfers")]
+    "config_name",
+    [f"max_argmax_{kind}" for kind in ("plain", "transfer", "transfer_flip", "two_transfers", "split_transfers")],
 )
 def test_names_and_places_do_not_give_the_winner_away(prepare, config_name):
     wins, chances = Counter(), Counter()
@@ -259,7 +260,7 @@ def test_cache_tells_parameters_and_versions_apart(tmp_path):
     changes += [{}, {"items": ITEMS[:5]}, {"names": NAMES[:50]}]
     folders = {CalculatorQA(config_name="max_transfer", cache_dir=tmp_path, **change).cache_dir for change in changes}
     assert len(folders) == len(changes)
-    assert {Path(folder).name for folder in folders} == {"1.0.0"}
+    assert {Path(folder).name for folder in folders} == {"1.1.0"}
 
 
 def test_export_reads_back_the_same(prepare, tmp_path):
@@ -313,6 +314,7 @@ def test_export_reads_back_the_same(prepare, tmp_path):
         ({"config_name": "max_two_transfers", "owners": 3}, ValueError, "owners must be from 4 to"),
         ({"config_name": "max_plain", "flip": True}, ValueError, "flip=True needs transfers=1"),
         ({"config_name": "max_two_transfers", "flip": True}, ValueError, "flip=True needs transfers=1"),
+        ({"config_name": "max_transfer", "split": True}, ValueError, "split=True needs transfers=2"),
         ({"color": "red"}, ValueError, "doesn't have a 'color' key"),
         ({"config_name": "min_plain"}, ValueError, "not found. Available"),
     ],

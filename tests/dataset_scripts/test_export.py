@@ -104,10 +104,10 @@ def test_the_card_says_what_is_there_and_how_it_was_made(tmp_path):
     names = ["max_transfer", "argmax_generalization"]
     output = write(tmp_path / "data", config_names=names, parameters={"items": ["pens", "books"]}, num_proc=2)
     card = DatasetCard.load(output / "README.md")
-    assert (card.data.builder, card.data.version, card.data.license) == ("CalculatorQA", "1.0.0", "apache-2.0")
+    assert (card.data.builder, card.data.version, card.data.license) == ("CalculatorQA", "1.1.0", "apache-2.0")
     assert card.data.parameters == PARAMETERS[CalculatorQA] | {"items": "pens books"}
     parameters = "- owners: 3\n- digits: 2\n- train_size: 3589\n- validation_size: 3\n- items: pens books"
-    assert card.text == CARD.format(version="1.0.0", parameters=parameters)
+    assert card.text == CARD.format(version="1.1.0", parameters=parameters)
     defaults = {config["config_name"]: config.get("default", False) for config in card.data.configs}
     assert defaults == {"argmax_generalization": False, "max_transfer": True}
     infos = DatasetInfosDict.from_directory(output)
