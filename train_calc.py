@@ -42,7 +42,8 @@ class CalculatorQAArguments:
         encoder: a BERT checkpoint or a model of this family, as a folder or Hub name; `embedded` is the small BERT of
             the `encoder` extra.
         dropout: both dropout probabilities of the encoder; by default the checkpoint's own.
-        use_calculator, share_encoder, num_steps, search_comparisons, digit_places: see `CalculatorQAConfig`.
+        use_calculator, share_encoder, num_steps, search_comparisons, hide_arguments, digit_places: see
+            `CalculatorQAConfig`.
         digit_tokens: see `CalculatorQAProcessor`.
         curriculum: smaller problems to learn first, in this order, each as `dataset_config:owners:digits:rows`. It
             needs `train_sampling_strategy: sequential`.
@@ -74,6 +75,7 @@ class CalculatorQAArguments:
     digit_places: int = field(default=0, metadata={"help": "Places of digits with an embedding; 0: none."})
     digit_tokens: bool = field(default=True, metadata={"help": "Every digit of a number is a token."})
     search_comparisons: bool = field(default=False, metadata={"help": "Learn from comparisons what to calculate."})
+    hide_arguments: bool = field(default=False, metadata={"help": "The reader sees chosen numbers in results alone."})
     curriculum: list[str] | None = field(default=None, metadata={"help": "Smaller problems to learn first."})
     attn_implementation: str = field(default="sdpa", metadata={"help": "sdpa, or eager."})
     lora_rank: int = field(default=0, metadata={"help": LORA_HELP})
@@ -141,7 +143,7 @@ def build_calculator_trainer(
     if reports_numbers and arguments.dataset != "drop":
         replace_numbers(data["validation"].select([0]))  # fails before training where texts cannot be read
     encoder = embedded_encoder() if arguments.encoder == "embedded" else arguments.encoder
-    names = ("use_calculator", "share_encoder", "search_comparisons", "digit_places")
+    names = ("use_calculator", "share_encoder", "search_comparisons", "hide_arguments", "digit_places")
     facts = {name: getattr(arguments, name) for name in names}
     if arguments.dropout is not None:
         facts |= {"hidden_dropout_prob": arguments.dropout, "attention_probs_dropout_prob": arguments.dropout}

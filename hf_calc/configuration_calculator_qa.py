@@ -24,6 +24,9 @@ class CalculatorQAConfig(BertConfig):
         digit_places: how many places of digits, counted from the right of their number, have an embedding that is
             added to the digit's, see digit_places.py; 0 for none. At least twice the digits of training numbers, since
             training counts from up to half of them; it needs calculator_token_ids.
+        hide_arguments: whether the second pass reads no digit of the chosen numbers in the text, only how many there
+            are, so that it knows their values from the result alone. Without it a reader may come to do the sums by
+            itself (see `calculator_use`). For a single step.
         search_comparisons: whether training may tell from questions "who has more, A or B?" what to calculate with,
             see comparison_search.py; for a single step of two arguments.
         format_version: of what was saved.
@@ -43,6 +46,7 @@ class CalculatorQAConfig(BertConfig):
     operations: list[str] | None = None
     calculator_token_ids: list[int] | None = None
     search_comparisons: bool = False
+    hide_arguments: bool = False
     digit_places: int = 0
     format_version: int = FORMAT_VERSION
 
@@ -72,6 +76,8 @@ class CalculatorQAConfig(BertConfig):
             )
         if self.search_comparisons and not (self.use_calculator and self.num_arguments == 2 and self.num_steps == 1):
             raise ValueError("search_comparisons needs use_calculator=True, num_arguments=2 and num_steps=1")
+        if self.hide_arguments and not (self.use_calculator and self.num_steps == 1):
+            raise ValueError("hide_arguments needs use_calculator=True and num_steps=1")
         if self.num_steps > 1 and not (self.operations and self.calculator_token_ids):
             raise ValueError(
                 f"num_steps={self.num_steps} makes the model calculate by itself, for which it lacks operations and "

@@ -2,8 +2,8 @@
 
 High F1 does not say so. The paper's models answered many questions without the calculator that they had (table 3), and
 kept their answers when the numbers were changed (table 1). Here a forward hook has the symbolic layer return another
-result, and the next pass reads it: all else, weights and text, stays as it is. Of several steps every result is
-replaced, and a later step chooses from what the steps before it wrote.
+result, and the next pass reads it: all else, weights, text and what is hidden of it, stays as it is. Of several steps
+every result is replaced, and a later step chooses from what the steps before it wrote.
 """
 
 import math
@@ -133,6 +133,7 @@ def result_replacer(
                 labels = batch["argument_labels"]
             scores = scores_of_wrong(scores, candidate_ids, output.token_ids, layer.pad_token_id, labels, generator)
             replaced = layer.forward(scores, candidate_ids, *rest)
+        replaced = replaced._replace(scores=output.scores)  # the choice, which stays the model's own
         unchanged.append((replaced.token_ids == output.token_ids).all(-1).cpu())
         return replaced
 

@@ -56,6 +56,15 @@ class TokenizedRows(NamedTuple):
         most = max(1, *map(len, spans))
         return torch.tensor([found + [(-1, -1)] * (most - len(found)) for found in spans])
 
+    def mention_tokens(self, width: int) -> dict[str, torch.Tensor]:
+        """First and last token of the mentions, (B, width) each; 0 and -1 where there is none."""
+        return {
+            name: torch.tensor(
+                [[getattr(m, token) for m in row] + [fill] * (width - len(row)) for row in self.mentions]
+            )
+            for name, token, fill in (("mention_positions", "first_token", 0), ("mention_ends", "last_token", -1))
+        }
+
     def _word_spans(self, row: int, words: str) -> Iterator[tuple[int, int]]:
         """First and last token wherever a row has the words, see `find_words`."""
         for segment, text in enumerate(self.texts[row]):

@@ -153,6 +153,27 @@ def gather_mentions(hidden: torch.Tensor, positions: torch.Tensor) -> torch.Tens
     return hidden.gather(1, positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
 
 
+def argument_tokens(
+    index: torch.Tensor, arguments: torch.Tensor, positions: torch.Tensor, ends: torch.Tensor, length: int
+) -> torch.Tensor:
+    """Which tokens belong to a mention that the chosen candidate takes.
+
+    Args:
+        index: (R * B,) the candidates, -1 for none.
+        arguments: (B, D, K) their mentions, -1 for one left out.
+        positions, ends: (B, N) first and last token of each mention.
+        length: T.
+
+    Returns:
+        (R * B, T).
+    """
+    rows = torch.arange(len(index), device=index.device) % len(arguments)
+    taken = arguments[rows, index.clamp(min=0)].masked_fill((index < 0).unsqueeze(-1), -1)  # (R * B, K)
+    first, last = (token[rows].gather(1, taken.clamp(min=0)).unsqueeze(-1) for token in (positions, ends))
+    token = torch.arange(length, device=index.device)
+    return ((first <= token) & (token <= last) & (taken >= 0).unsqueeze(-1)).any(1)
+
+
 def linear_fp32(layer: nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
     """A last layer's scores in at least fp32 also under autocast: in bf16, near ones would tie."""
     with torch.autocast(inputs.device.type, enabled=False):
@@ -306,6 +327,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
         segment_ids: torch.Tensor,
         token_type_ids: torch.Tensor | None = None,
         mention_positions: torch.Tensor | None = None,
+        mention_ends: torch.Tensor | None = None,
         candidate_arguments: torch.Tensor | None = None,
         candidate_ids: torch.Tensor | None = None,
         candidate_results=None,
@@ -332,6 +354,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
             segment_ids: (B, T) 0 question, 1 passage, -1 special tokens and padding.
             token_type_ids: (B, T) by default told from the segments: PEFT takes them and does not hand them on.
             mention_positions: (B, N) first token of each mention, 0 where there is none.
+            mention_ends: (B, N) last token of each mention, -1 where there is none; for `config.hide_arguments`.
             candidate_arguments: (B, D, K) indices into the mentions, -1 for one left out; all -1 is no candidate.
             candidate_ids: (B, D, L) tokens of each pair's result; a row of padding alone is no candidate.
             candidate_results: over the ceiling of a `SymbolicFunction`, a `CandidateResults` that makes candidate_ids,
@@ -412,6 +435,15 @@ class BertForCalculatorQA(BertPreTrainedModel):
                 if num_results > 1:
                     reader_inputs = {name: torch.cat([rows] * num_results) for name, rows in reader_inputs.items()}
                     segment_ids = torch.cat([segment_ids] * num_results)
+                if self.config.hide_arguments:
+                    chosen, embeds = result.index, reader_inputs["inputs_embeds"]
+                    if not self.training:  # what the scores say, also where another result is given (faithfulness.py)
+                        best, chosen = result.scores.max(-1)
+                        chosen = chosen.masked_fill(best == torch.finfo(best.dtype).min, -1)
+                    is_hidden = argument_tokens(
+                        chosen, candidate_arguments, mention_positions, mention_ends, embeds.shape[1]
+                    )
+                    reader_inputs["inputs_embeds"] = embeds.masked_fill(is_hidden.unsqueeze(-1), 0.0)
                 reader_inputs, segment_ids = self._append(reader_inputs, segment_ids, result)
                 if answer_spans is not None:
                     answer_spans = self._chosen_spans(

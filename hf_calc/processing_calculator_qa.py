@@ -167,12 +167,12 @@ class CalculatorQAProcessor(ProcessorMixin):
 
         Returns:
             input_ids, attention_mask, token_type_ids, segment_ids (B, T), example_ids (B,),
-            mention_positions (B, N), candidate_arguments (B, D, K), candidate_ids (B, D, L), and with answers
-            answer_spans (B, S, 2), candidate_answer_spans (B, D, S, 2), argument_labels (B, D). Over the ceiling of a
-            `SymbolicFunction`, candidate_results stands for all but the spans in question and passage: the model
-            calls it for the candidates that it keeps. With several steps, in place of all that is of candidates, the
-            values of the N numbers, quantity_values (B, N, 2), and of the A spellings of the answer, answer_values
-            (B, A, 2), as the fields of `Numbers`.
+            mention_positions, mention_ends (B, N), candidate_arguments (B, D, K), candidate_ids (B, D, L), and with
+            answers answer_spans (B, S, 2), candidate_answer_spans (B, D, S, 2), argument_labels (B, D). Over the
+            ceiling of a `SymbolicFunction`, candidate_results stands for all but the spans in question and passage:
+            the model calls it for the candidates that it keeps. With several steps, in place of all that is of
+            candidates, the values of the N numbers, quantity_values (B, N, 2), and of the A spellings of the answer,
+            answer_values (B, A, 2), as the fields of `Numbers`.
 
         Raises:
             ValueError: lists of different lengths, or a question that leaves no room for a passage.
@@ -200,9 +200,7 @@ class CalculatorQAProcessor(ProcessorMixin):
         counts = torch.tensor([len(mentions) for mentions in rows.mentions])
         width = max(2, int(counts.max()))  # so that D is never 0
         is_number = torch.arange(width) < counts.unsqueeze(1)  # (B, N)
-        positions = torch.zeros(is_number.shape, dtype=torch.long)
-        positions[is_number] = torch.tensor([m.first_token for row in rows.mentions for m in row], dtype=torch.long)
-        batch["mention_positions"] = positions
+        batch |= rows.mention_tokens(width)
         if self.num_steps > 1:
             batch["quantity_values"] = _padded_values([[m.value for m in row] for row in rows.mentions], width)
             if answers is not None:
@@ -261,10 +259,9 @@ class CalculatorQAProcessor(ProcessorMixin):
         """The mentions and candidates of a `SymbolicFunction`, their results and where these hold the answers."""
         function = self.calculator
         width = max(1, *(len(mentions) for mentions in rows.mentions))
-        positions = [[m.first_token for m in row] + [0] * (width - len(row)) for row in rows.mentions]
         arguments = function.stack_tuples(rows.mentions)  # (B, D, K)
         num_candidates = arguments.shape[1]
-        batch = {"mention_positions": torch.tensor(positions), "candidate_arguments": arguments}
+        batch = rows.mention_tokens(width) | {"candidate_arguments": arguments}
         lengths = (sum(mask) for mask in rows.encoding["attention_mask"])
         results = CandidateResults(
             function,

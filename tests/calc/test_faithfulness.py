@@ -134,9 +134,10 @@ def test_as_is_is_what_the_trainer_says_and_a_baseline_has_nothing_else(make_tra
     assert baseline["as_is"].keys() == {"f1", "exact_match"}
 
 
-def test_the_second_pass_reads_what_the_condition_says(make_trainer, seen):
+@pytest.mark.parametrize("hide_arguments", [False, True])
+def test_the_second_pass_reads_what_the_condition_says(make_trainer, seen, hide_arguments):
     rows = make_rows()
-    trainer = make_trainer(rows, batch_size=13)
+    trainer = make_trainer(rows, batch_size=13, hide_arguments=hide_arguments)
     trainer.predict(rows)
     inputs, as_is = seen.pop()
     others = {condition: answers_with_other_results(trainer, rows, condition) for condition in CONDITIONS}
@@ -163,12 +164,13 @@ def test_the_second_pass_reads_what_the_condition_says(make_trainer, seen):
         assert wrong.result_ids[row].tolist() in (allowed or [as_is.result_ids[row].tolist()])
     assert 0 < sum(stayed) < len(stayed)  # two owners have one pair
     assert others["wrong"][1] == pytest.approx(100 * sum(stayed) / len(stayed))
-    # All else is as it was.
+    # All else is as it was, also what is hidden.
+    width = inputs["input_ids"].shape[1]
+    is_zero = (as_is.reader_embeds[:, :width] == 0).all(-1)
+    assert (is_zero & (inputs["attention_mask"] > 0)).any() == hide_arguments
     for output in (off, shuffled, wrong):
-        assert torch.equal(
-            output.position_ids[:, : inputs["input_ids"].shape[1]],
-            as_is.position_ids[:, : inputs["input_ids"].shape[1]],
-        )
+        assert torch.equal(output.position_ids[:, :width], as_is.position_ids[:, :width])
+        assert torch.equal(output.reader_embeds[:, :width], as_is.reader_embeds[:, :width])
     assert not trainer.model.training
 
 

@@ -22,7 +22,7 @@ from hf_calc.losses import (
     mean_over_examples,
     right_argument_loss,
 )
-from hf_calc.modeling_calculator_qa import ArgumentScorer, _TupleScores, token_types
+from hf_calc.modeling_calculator_qa import ArgumentScorer, _TupleScores, argument_tokens, token_types
 
 LOWEST = torch.finfo(torch.float32).min
 
@@ -217,7 +217,7 @@ def test_second_pass_reads_the_sequence_without_padding(make_model, batch):
         torch.testing.assert_close(output.start_logits[row][is_text], logits[positions], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("facts", [{}, {"share_encoder": False}, {"use_calculator": False}])
+@pytest.mark.parametrize("facts", [{}, {"share_encoder": False}, {"use_calculator": False}, {"hide_arguments": True}])
 def test_batch_mates_and_padding_change_nothing(make_model, processor, facts):
     model = make_model(**facts).eval()
     together = model(**processor(QUESTIONS, PASSAGES, ANSWERS))
@@ -241,6 +241,46 @@ def test_the_loss_of_the_answer_alone_reaches_every_parameter(make_model, batch,
     model = make_model(**facts).train()
     model(**batch, generator=torch.Generator().manual_seed(0)).end_loss.backward()
     assert not [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+
+
+def test_tokens_of_the_arguments_equal_a_naive_loop():
+    arguments, index = torch.randint(-1, 4, (3, 7, 2)), torch.tensor([3, -1, 0, 6, 2, -1])
+    positions = torch.tensor([[1, 4, 5, 9], [2, 3, 0, 0], [1, 1, 6, 8]])
+    ends = positions + torch.tensor([[2, 0, 1, 1], [0, 2, -1, -1], [3, 1, 0, 0]])
+    expected = torch.zeros(6, 12, dtype=torch.bool)
+    for row, candidate in enumerate(index.tolist()):
+        for mention in arguments[row % 3, candidate].tolist() if candidate >= 0 else ():
+            if mention >= 0:
+                expected[row, positions[row % 3, mention] : ends[row % 3, mention] + 1] = True
+    assert expected.any()
+    assert torch.equal(argument_tokens(index, arguments, positions, ends, 12), expected)
+
+
+@pytest.mark.parametrize("estimator", ["straight_through_gumbel", "marginal"])
+def test_digits_of_hidden_arguments_are_read_in_the_result_alone(make_model, batch, estimator):
+    """Other digits of the chosen numbers change nothing but the result, which is held; those of another number do."""
+    model = make_model(hide_arguments=True, share_encoder=False).train()
+    output = model(**batch, estimator=estimator, generator=torch.Generator().manual_seed(0))
+    rows = torch.arange(len(output.argument_index)) % len(QUESTIONS)
+    width = batch["input_ids"].shape[1]
+    is_hidden = (output.reader_embeds[:, :width] == 0).all(-1) & (batch["input_ids"][rows] != 0)
+    for row, hidden, index in zip(rows.tolist(), is_hidden, output.argument_index.tolist(), strict=True):
+        chosen = batch["candidate_arguments"][row, index].tolist() if index >= 0 else []
+        spans = [range(batch["mention_positions"][row, k], batch["mention_ends"][row, k] + 1) for k in chosen]
+        assert hidden.nonzero().flatten().tolist() == sorted(token for span in spans for token in span)
+
+    model.eval()
+    with torch.no_grad():
+        model.argument_scorer.score.weight.zero_()  # all tie: the first pair is chosen whatever the digits are
+        first = model(**batch)
+        for mention, changes in ((0, False), (1, False), (2, True)):
+            other = batch["input_ids"].clone()
+            token = int(batch["mention_positions"][0, mention])
+            other[0, token] = other[0, batch["mention_positions"][0, (mention + 1) % 3]]
+            assert not torch.equal(other, batch["input_ids"])
+            logits = model(**(batch | {"input_ids": other})).start_logits
+            assert torch.equal(logits[0], first.start_logits[0]) != changes
+            assert torch.equal(logits[1:], first.start_logits[1:])
 
 
 def one_by_one(model, batch, estimator, index):
@@ -419,7 +459,7 @@ def test_compiled_equals_eager(make_model, batch):
 @pytest.mark.parametrize("search_comparisons", [False, True])
 def test_a_training_step_is_compiled_in_one_graph(make_model, processor, search_comparisons):
     """From texts of other lengths as well."""
-    model = make_model(search_comparisons=search_comparisons).train()
+    model = make_model(search_comparisons=search_comparisons, hide_arguments=search_comparisons).train()
     step = torch.compile(lambda **batch: model(**batch).loss, fullgraph=True, backend="eager")
     for rows in (slice(0, 4), slice(1, 3)):
         batch = processor(QUESTIONS[rows], PASSAGES[rows], ANSWERS[rows], comparisons=search_comparisons)
