@@ -26,6 +26,8 @@ class CalculatorQATrainingArguments(TrainingArguments):
     Args:
         argument_loss_weight: weight of `argument_loss` beside `end_loss`; the paper has 1, and 0 leaves the choice of
             the numbers to the answer's loss alone.
+        entropy_weight: price of the entropy of the choice in training, in nats, the mean over rows and the sum over
+            steps; makes the model choose sooner, rightly or not.
         temperature: of the Gumbel-Softmax at the first step.
         final_temperature: at the last step, reached geometrically; None keeps `temperature` throughout.
         gumbel_noise: whether training adds Gumbel noise to the scores; False is plain straight-through.
@@ -35,6 +37,7 @@ class CalculatorQATrainingArguments(TrainingArguments):
     """
 
     argument_loss_weight: float = field(default=1.0, metadata={"help": "Weight of argument_loss beside end_loss."})
+    entropy_weight: float = field(default=0.0, metadata={"help": "Price of the entropy of the choice of numbers."})
     temperature: float = field(default=1.0, metadata={"help": "Gumbel-Softmax temperature at the first step."})
     final_temperature: float | None = field(
         default=None, metadata={"help": "Temperature at the last step, reached geometrically; default: constant."}
@@ -57,8 +60,9 @@ class CalculatorQATrainingArguments(TrainingArguments):
             if value is not None and not MIN_TEMPERATURE <= value < float("inf"):
                 raise ValueError(f"{name} must be at least {MIN_TEMPERATURE} and finite, got {value}")
         check_estimator(self.estimator, self.num_samples, self.gumbel_noise)
-        if not 0 <= self.argument_loss_weight < float("inf"):
-            raise ValueError(f"argument_loss_weight must be at least 0 and finite, got {self.argument_loss_weight}")
+        for name in ("argument_loss_weight", "entropy_weight"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
 
 
 class CalculatorQATrainer(Trainer):
@@ -149,7 +153,7 @@ class CalculatorQATrainer(Trainer):
         return first * (last / first) ** (self.state.global_step / self.state.max_steps)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """end_loss + argument_loss_weight * argument_loss + search_loss."""
+        """end_loss + argument_loss_weight * argument_loss + search_loss, and the price of the choice's entropy."""
         facts = {name: getattr(self.args, name) for name in ("gumbel_noise", "estimator", "num_samples")}
         outputs = model(**inputs, temperature=self.temperature, **facts)
         loss = outputs.end_loss
@@ -157,6 +161,10 @@ class CalculatorQATrainer(Trainer):
             loss = loss + self.args.argument_loss_weight * outputs.argument_loss
         if outputs.search_loss is not None:
             loss = loss + outputs.search_loss
+        if self.args.entropy_weight and model.training:
+            for scores in (outputs.argument_logits, *(outputs.step_argument_logits or ())):
+                log_p = torch.log_softmax(scores, -1)
+                loss = loss - self.args.entropy_weight * (log_p.exp() * log_p).sum(-1).mean()
         if model.training:
             # The processor numbers the examples of a batch from 0: their count, without waiting for the device.
             parts = [getattr(outputs, part) for part in LOGGED_PARTS]

@@ -43,13 +43,15 @@ def make_rows(count):
     return Dataset.from_list(rows)
 
 
-def make_trainer(processor, folder, facts=(), **options):
-    processor = CalculatorQAProcessor(processor.tokenizer, stride=8, result_tokens=512 - 96)
+def make_trainer(processor, folder, facts=(), num_steps=1, **options):
+    steps = {"num_steps": num_steps, "result_tokens": (512 - 96) // num_steps}
+    processor = CalculatorQAProcessor(processor.tokenizer, stride=8, **steps)
+    facts = dict(facts) | processor.calculation
     vocabulary = max(processor.tokenizer.get_vocab().values()) + 1
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     torch.manual_seed(0)
-    model = BertForCalculatorQA(CalculatorQAConfig(vocab_size=vocabulary, **sizes, **dropout, **dict(facts)))
+    model = BertForCalculatorQA(CalculatorQAConfig(vocab_size=vocabulary, **sizes, **dropout, **facts))
     rows = make_rows(options.pop("rows", 8))
     defaults = {"max_steps": 2, "learning_rate": 1e-3, "use_cpu": True, "report_to": "none", "disable_tqdm": True}
     return CalculatorQATrainer(
@@ -110,6 +112,23 @@ def test_logged_parts_are_means_over_all_rows(processor, tmp_path, noise):
     assert log["end_loss"] == pytest.approx(end_loss, abs=1e-4)
     assert log["argument_loss"] == pytest.approx(argument_loss, abs=1e-4)
     assert log["loss"] == pytest.approx(end_loss + 0.5 * argument_loss, abs=1e-3)
+
+
+@pytest.mark.parametrize("num_steps", [1, 2])
+def test_the_price_of_entropy_is_that_of_the_choice(processor, tmp_path, num_steps):
+    losses = []
+    for weight in (0.0, 0.3):
+        options = {"entropy_weight": weight, "gumbel_noise": False, "num_steps": num_steps}
+        trainer = make_trainer(processor, tmp_path, **options)
+        inputs = trainer.data_collator([trainer.train_dataset[row] for row in (0, 1, 3)])  # one window each
+        losses.append(trainer.compute_loss(trainer.model.train(), inputs, return_outputs=True))
+    (free, outputs), (priced, _) = losses
+    steps = [outputs.argument_logits, *(outputs.step_argument_logits or ())]
+    entropy = sum(torch.distributions.Categorical(logits=scores).entropy().mean() for scores in steps)
+    assert len(steps) == num_steps
+    assert entropy > 0.1
+    torch.testing.assert_close(priced, free + 0.3 * entropy)
+    torch.testing.assert_close(trainer.compute_loss(trainer.model.eval(), inputs), free)
 
 
 @pytest.mark.parametrize("estimator", ["straight_through_gumbel", "marginal"])
@@ -220,6 +239,7 @@ def test_f1_chooses_the_best_checkpoint_only_if_one_is_wanted(tmp_path):
         {"temperature": 0.0},
         {"final_temperature": -1.0},
         {"argument_loss_weight": -0.1},
+        {"entropy_weight": float("inf")},
         {"temperature": float("nan")},
         {"estimator": "vimco"},
         {"num_samples": 1, "estimator": "reinforce"},
