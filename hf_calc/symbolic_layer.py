@@ -60,12 +60,22 @@ class _StraightThrough(torch.autograd.Function):
             by_token = (embedding[candidate_ids] * wide.unsqueeze(1)).sum(-1)  # (B, D, L)
             by_token = by_token.masked_fill(candidate_ids == ctx.pad_token_id, 0.0)
         else:
-            used_ids, slots = torch.unique(candidate_ids, return_inverse=True)  # (K,), (B, D, L)
+            used_ids, slots = distinct_tokens(candidate_ids)  # (K,), (B, D, L)
             scores = (wide @ embedding[used_ids].T).masked_fill(used_ids == ctx.pad_token_id, 0.0)  # (B, L, K)
             # scores[b, l, slots[b, i, l]].
             offsets = torch.arange(grad.shape[1], device=grad.device) * len(used_ids)
             by_token = scores.flatten(1).gather(1, (slots + offsets).flatten(1)).view(slots.shape)
         return by_token.sum(-1), grad, None, None, None
+
+
+def distinct_tokens(token_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """`torch.unique(token_ids, return_inverse=True)` by a table of all tokens, and so without sorting.
+
+    >>> [tokens.tolist() for tokens in distinct_tokens(torch.tensor([[7, 3], [3, 9]]))]
+    [[3, 7, 9], [[1, 0], [0, 2]]]
+    """
+    is_used = token_ids.new_zeros(int(token_ids.max()) + 1).index_fill_(0, token_ids.flatten(), 1)
+    return is_used.nonzero().squeeze(-1), (is_used.cumsum(0) - 1)[token_ids]
 
 
 def sample_gumbel(like: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
@@ -269,7 +279,7 @@ class SymbolicLayer(nn.Module):
             weights = surrogate_weights(estimator, scores, perturbed, index, temperature, num_samples, generator)
             table, slots, pad_slot = embedding, candidate_ids, self.pad_token_id
             if callable(embedding) or estimator == "gumbel_softmax":
-                used_ids, slots = torch.unique(candidate_ids, return_inverse=True)  # (K,), (B, D, L)
+                used_ids, slots = distinct_tokens(candidate_ids)  # (K,), (B, D, L)
                 table, pad_slot = embed(used_ids) * (used_ids != self.pad_token_id).unsqueeze(-1), -1  # (K, H)
             if estimator == "gumbel_softmax":
                 weights = weights.masked_fill(~is_candidate, 0.0)  # NaN where there is no candidate at all
