@@ -171,7 +171,8 @@ def score_relevance(
         metrics[split] = {name: output.metrics[f"{split}_{name}"] for name in names}
     chosen = random.Random(0).sample(range(len(data)), min(arguments.agreement_texts, len(data)))
     sample = data.select(sorted(chosen)).select_columns(["input_ids", "label"])
-    loader = DataLoader(sample, trainer.args.eval_batch_size, collate_fn=trainer.data_collator)
+    # Small batches of texts of about one length: the search of other attentions pays for padding 500 times.
+    loader = DataLoader(sample, min(32, trainer.args.eval_batch_size), collate_fn=trainer.data_collator)
     batches = [{name: tensor.to(trainer.args.device) for name, tensor in batch.items()} for batch in loader]
     metrics["agreement"] = attention_agreement(
         trainer.model, batches, trainer.args.relevance_target_score, trainer.args.relevance_constant_attention

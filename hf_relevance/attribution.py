@@ -18,7 +18,7 @@ from pathlib import Path
 import evaluate
 import torch
 
-from .modeling_bilstm_attention import BiLSTMAttentionForClassification
+from .modeling_bilstm_attention import BiLSTMAttentionClassifierOutput, BiLSTMAttentionForClassification
 from .relevance_loss import at_least_fp32, score_gradient
 
 AGREEMENT = Path(__file__).parent / "metrics" / "attention_agreement"
@@ -60,16 +60,38 @@ def embedding_gradient(
     Returns:
         (B, T).
     """
-    embeddings = model.get_input_embeddings()(inputs["input_ids"]).detach().requires_grad_()  # (B, T, E)
+    embeddings = model.get_input_embeddings()(inputs["input_ids"]).detach().requires_grad_()
     # cuDNN has no backward pass of an LSTM in evaluation mode.
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-        outputs = model.bilstm(inputs_embeds=embeddings, attention_mask=inputs["attention_mask"])
-        hidden = outputs.last_hidden_state
-        attentions = outputs.attentions.detach().to(hidden.dtype)
-        logits = model.classifier((attentions.unsqueeze(1) @ hidden).squeeze(1))  # (B, K)
-        direction = score_gradient(logits.detach(), target_score, inputs.get("labels"))
-        gradient = torch.autograd.grad(logits, embeddings, direction)[0]
-    return (gradient * embeddings.detach()).sum(-1)
+        read = {"inputs_embeds": embeddings, "attention_mask": inputs["attention_mask"]}
+        outputs = model(**read, output_attentions=True, output_hidden_states=True)
+        return gradient_at_embeddings(model, outputs, embeddings, target_score, inputs.get("labels"))
+
+
+def gradient_at_embeddings(
+    model: BiLSTMAttentionForClassification,
+    outputs: BiLSTMAttentionClassifierOutput,
+    embeddings: torch.Tensor,
+    target_score: str,
+    labels: torch.Tensor | None,
+) -> torch.Tensor:
+    """`embedding_gradient` of texts that have been read: one pass back through the BiLSTM, and the graph is kept.
+
+    Args:
+        model: what has read them, not wrapped.
+        outputs: with hidden_states and attentions.
+        embeddings: (B, T, E) what was read, as inputs_embeds that require a gradient.
+        target_score, labels: see `score_gradient`.
+
+    Returns:
+        (B, T), without a graph.
+    """
+    hidden = outputs.hidden_states[-1]
+    context_gradient = score_gradient(outputs.logits, target_score, labels) @ model.classifier.weight  # u (B, H)
+    # At constant attention dy/dh_t = alpha_t u, so that nothing runs back through classifier and attention.
+    direction = outputs.attentions.to(hidden.dtype).unsqueeze(-1) * context_gradient.to(hidden.dtype).unsqueeze(1)
+    (gradient,) = torch.autograd.grad(hidden, embeddings, direction.detach(), retain_graph=True)
+    return (gradient * embeddings).sum(-1).detach()
 
 
 @torch.no_grad()

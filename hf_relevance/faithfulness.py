@@ -35,6 +35,11 @@ def total_variation(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
     return (p - q).abs().sum(-1) / 2
 
 
+def negative_entropy(p: torch.Tensor) -> torch.Tensor:
+    """sum_t p_t ln p_t of a distribution over the last dimension, (..., T) to (...)."""
+    return torch.xlogy(p, p).sum(-1)
+
+
 def jensen_shannon(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """JSD of two distributions over the last dimension, (..., T) to (...); where both are 0 nothing is added.
 
@@ -42,8 +47,7 @@ def jensen_shannon(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         >>> jensen_shannon(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])).item()  # ln 2
         0.6931471824645996
     """
-    mixed = (a + b) / 2
-    return (torch.xlogy(a, a) / 2 + torch.xlogy(b, b) / 2 - torch.xlogy(mixed, mixed)).sum(-1)
+    return (negative_entropy(a) + negative_entropy(b)) / 2 - negative_entropy((a + b) / 2)
 
 
 @torch.no_grad()
@@ -159,19 +163,23 @@ def adversarial_attentions(
     logits = (3 * token_noise(attention_mask, count, seed)).to(attentions.dtype).requires_grad_()
     optimizer = torch.optim.Adam([logits], lr=learning_rate, amsgrad=True)
     first, second = torch.triu_indices(count, count, 1, device=attentions.device)
+    own_part = negative_entropy(own)
     found = own.expand(-1, count, -1).clone()
     divergence = torch.zeros_like(found[..., 0])
     for _ in range(steps):
         # The smallest number, not -inf, whose softmax over a text without tokens would be NaN.
         scores = logits.masked_fill(is_padding, torch.finfo(logits.dtype).min)
         candidates = scores.softmax(-1).masked_fill(is_padding, 0.0)  # (B, N, T)
-        far = jensen_shannon(candidates, own)
+        # Both divergences as `jensen_shannon` has them, but the logarithms of a candidate are taken once.
+        parts = negative_entropy(candidates)  # (B, N)
+        far = (parts + own_part) / 2 - negative_entropy((candidates + own) / 2)
         moved = total_variation(predict(candidates, token_logits), prediction)
         with torch.no_grad():
             is_better = (moved <= epsilon) & (far > divergence)
             found = torch.where(is_better.unsqueeze(-1), candidates, found)
             divergence = torch.where(is_better, far, divergence)
-        apart = jensen_shannon(candidates.index_select(1, first), candidates.index_select(1, second)).sum(-1)
+        mixed = (candidates.index_select(1, first) + candidates.index_select(1, second)) / 2
+        apart = (count - 1) * parts.sum(-1) / 2 - negative_entropy(mixed).sum(-1)
         objective = far.sum(-1) - penalty * F.relu(moved - epsilon).sum(-1)
         if count > 1:
             objective = objective + apart / (count * (count - 1))

@@ -379,6 +379,6 @@ def weight_figure(scores, title="Accuracy by weight of the relevance loss", name
     axes.set_xticks(places, [f"{weight:g}" for weight in weights])
     axes.minorticks_off()
     axes.set_xlabel("relevance weight (0: without the loss)", size=9, color=_INK)
-    axes.set_ylabel(f"{name}, mean and 95% interval", size=9, color=_INK)
-    axes.legend(fontsize=8.5, frameon=False, handlelength=4)
+    axes.set_ylabel(f"{name}\nmean and 95% interval", size=9, color=_INK)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8.5, frameon=False, handlelength=4)
     return figure

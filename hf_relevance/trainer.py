@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainingArguments
 
-from .attribution import embedding_gradient
+from .attribution import embedding_gradient, gradient_at_embeddings
 from .relevance_loss import (
     DIRECTIONS,
     NORMALIZERS,
@@ -74,7 +74,11 @@ class RelevanceTrainingArguments(TrainingArguments):
         metadata={"help": f"The scalar whose gradient is taken: {', '.join(TARGET_SCORES)}."},
     )
     relevance_constant_attention: bool = field(
-        default=False, metadata={"help": "Leave out of the gradient what a token does to the attention weights."}
+        default=False,
+        metadata={
+            "help": "Leave out of the hidden gradient what a token does to the attention weights; the embedding "
+            "gradient never has it."
+        },
     )
     relevance_normalizer: str = field(
         default="softmax",
@@ -160,12 +164,20 @@ class RelevanceTrainer(Trainer):
             "target_score": args.relevance_target_score,
             "constant_attention": args.relevance_constant_attention,
         }
+        bare, read, embeddings = self.accelerator.unwrap_model(model), dict(inputs), None
+        goes_to_words = args.relevance_measure == "embedding_gradient"
+        if goes_to_words and torch.is_grad_enabled():
+            # Looked up here, so that the gradient at them comes from the one reading that the loss needs anyway.
+            embeddings = bare.get_input_embeddings()(read.pop("input_ids")).requires_grad_()
+            read["inputs_embeds"] = embeddings
         cross_entropy, outputs = super().compute_loss(
-            model, {**inputs, **options}, return_outputs=True, num_items_in_batch=num_items_in_batch
+            model, {**read, **options}, return_outputs=True, num_items_in_batch=num_items_in_batch
         )
-        importance = outputs.gradient_importance
-        if args.relevance_measure == "embedding_gradient":
-            importance = embedding_gradient(self.accelerator.unwrap_model(model), inputs, args.relevance_target_score)
+        importance, target_score = outputs.gradient_importance, args.relevance_target_score
+        if embeddings is not None:
+            importance = gradient_at_embeddings(bare, outputs, embeddings, target_score, inputs["labels"])
+        elif goes_to_words:
+            importance = embedding_gradient(bare, inputs, target_score)
         attention_mask = inputs["attention_mask"]
         relevance = relevance_loss(
             outputs.attentions,

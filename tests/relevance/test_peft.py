@@ -58,8 +58,9 @@ def make_trainer(make_model, tmp_path):
     return make
 
 
-def test_adapter_and_heads_alone_are_trained(make_trainer):
-    trainer = make_trainer(relevance_normalizer="l1")
+@pytest.mark.parametrize("measure", ["hidden_gradient", "embedding_gradient"])
+def test_adapter_and_heads_alone_are_trained(make_trainer, measure):
+    trainer = make_trainer(relevance_normalizer="l1", relevance_measure=measure)
     before = {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
     trainer.train()
     changed = {name for name, value in trainer.model.named_parameters() if not torch.equal(value, before[name])}

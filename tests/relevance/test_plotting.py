@@ -302,9 +302,9 @@ def test_accuracies_are_drawn_with_the_interval_of_student():
                 assert segment[:, 1] == pytest.approx(interval)
     assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "0.01", "0.1", "1"]
     assert axes.get_xticks() == pytest.approx([0.001, 0.01, 0.1, 1])
-    assert axes.get_ylabel() == "accuracy (%), mean and 95% interval"
+    assert axes.get_ylabel() == "accuracy (%)\nmean and 95% interval"
     assert "//" in [text.get_text() for text in axes.texts]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(ACCURACIES)
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == list(ACCURACIES)
 
 
 def test_series_differ_in_more_than_color():
@@ -316,14 +316,14 @@ def test_series_differ_in_more_than_color():
 
 def test_other_scores_have_other_bounds():
     figure = weight_figure({"x": {1.0: [-0.5]}}, "Agreement", "Kendall's tau", bounds=(-1, 1))
-    assert figure.axes[0].get_ylabel().startswith("Kendall's tau,")
+    assert figure.axes[0].get_ylabel().startswith("Kendall's tau\n")
     with pytest.raises(ValueError, match=r"Got the Kendall's tau \[1.5\] for 'x' .* from -1 to 1"):
         weight_figure({"x": {1.0: [1.5]}}, "Agreement", "Kendall's tau", bounds=(-1, 1))
 
 
 def test_baseline_alone_has_its_place_in_the_legend():
     (axes,) = weight_figure({"baseline": {0: [80.0, 81.0]}}).axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["baseline"]
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ["baseline"]
 
 
 @pytest.mark.parametrize(

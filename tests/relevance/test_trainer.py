@@ -9,7 +9,13 @@ from datasets import Dataset
 from sklearn.metrics import accuracy_score, f1_score
 from transformers import HfArgumentParser, Trainer
 
-from hf_relevance import BiLSTMAttentionDataCollator, RelevanceTrainer, RelevanceTrainingArguments, relevance_loss
+from hf_relevance import (
+    BiLSTMAttentionDataCollator,
+    RelevanceTrainer,
+    RelevanceTrainingArguments,
+    attribution,
+    relevance_loss,
+)
 from hf_relevance.attribution import embedding_gradient
 from hf_relevance.relevance_loss import conicity, normalized_entropy, relevance_target
 from hf_relevance.tokenization import build_tokenizer
@@ -183,6 +189,18 @@ def test_one_step_descends_towards_the_embedding_gradient_and_diversity(train, w
     torch.testing.assert_close(weights(trainer), expected)
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_training_step_towards_the_embedding_gradient_reads_once(train, frozen):
+    train.model.get_input_embeddings().requires_grad_(not frozen)
+    readings = []
+    # The hook is copied with the model.
+    train.model.bilstm.forward_lstm.register_forward_hook(lambda lstm, *_: readings.append(lstm.training))
+    trained = train(relevance_measure="embedding_gradient", relevance_normalizer="l1", max_steps=3)
+    assert readings == [True] * 3
+    changed = trained.model.get_input_embeddings().weight != train.model.get_input_embeddings().weight
+    assert changed.any() != frozen
+
+
 def test_weight_0_is_plain_cross_entropy_exactly(train):
     class Plain(RelevanceTrainer):
         compute_loss = Trainer.compute_loss
@@ -230,13 +248,15 @@ def test_the_other_parts_reach_their_aims(train):
     assert wide < 0.9 * narrow
 
 
-def test_evaluation_has_the_loss_of_training_and_no_ragged_output(train):
-    trainer = train(relevance_weight=0.5, per_device_eval_batch_size=3)
+@pytest.mark.parametrize("measure", ["hidden_gradient", "embedding_gradient"])
+def test_evaluation_has_the_loss_of_training_and_no_ragged_output(train, measure):
+    trainer = train(relevance_weight=0.5, relevance_measure=measure, per_device_eval_batch_size=3)
     batch = COLLATE(TEXTS)
     predictions = trainer.predict(TEXTS)
     with torch.no_grad():
         outputs = trainer.model(**batch, output_attentions=True)
-        relevance = relevance_loss(outputs.attentions, outputs.gradient_importance, batch["attention_mask"])
+        importance = getattr(attribution, measure)(trainer.model, batch)
+        relevance = relevance_loss(outputs.attentions, importance, batch["attention_mask"])
     torch.testing.assert_close(torch.from_numpy(predictions.predictions), outputs.logits)
     assert predictions.label_ids.tolist() == batch["labels"].tolist()
     assert trainer.evaluate(TEXTS)["eval_loss"] == pytest.approx((outputs.loss + 0.5 * relevance).item(), rel=1e-5)

@@ -1,0 +1,190 @@
+"""README's tables and pictures of the relevance loss; tables.py puts them in their places."""
+
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from common import interval, link, load, seeds, table
+from hf_relevance.plotting import correlation_figure, weight_figure
+
+# Accuracy and F1 of Kitada and Iyatomi (poster) without and with the relevance loss, and accuracy and macro F1 of Jain
+# and Wallace's code; in %.
+POSTER = {
+    "sst2": {"none": (75.78, 74.13), "softmax": (79.13, 78.75)},
+    "imdb": {"none": (87.10, 86.70), "softmax": (87.19, 86.95)},
+    "newsgroups": {"none": (92.51, 92.39), "softmax": (94.57, 94.68)},
+}
+JAIN_WALLACE = {"sst2": (80.8, 80.6), "imdb": (89.8, 89.8), "newsgroups": (92.2, 92.1)}
+WEIGHTED_FORMS = ("softmax", "l1", "l1 of embedding gradient", "l1 of embedding gradient, diversity 0.5")
+FORMS = ("none", "softmax", "l1")  # in this order, each before what adds to it
+MEASURES = ("hidden_gradient", "embedding_gradient", "leave_one_out")
+
+
+def relevance_form(settings: dict) -> str:
+    """The loss of a run, without its weight: `none`, `softmax` (the poster's), `l1`, and what was added to these."""
+    # Runs from before these options have neither.
+    measure = settings.get("relevance_measure", "hidden_gradient")
+    diversity = settings.get("diversity_weight", 0.0)
+    form = settings["relevance_normalizer"] if settings["relevance_weight"] else "none"
+    if settings["relevance_weight"] and measure != "hidden_gradient":
+        form += f" of {measure.replace('_', ' ')}"
+    return form + (f", diversity {diversity:g}" if diversity else "")
+
+
+def relevance_groups(split: str = "test") -> dict[tuple[str, str, float], list[dict]]:
+    """Runs on the poster's corpora by corpus, form and weight of the loss, in order of seeds; those without it first.
+
+    Args:
+        split: `test`, or `validation` for runs that left the test texts alone, as the search did.
+    """
+    groups = {}
+    for run in load("relevance", "paper"):
+        settings = run["settings"]
+        if ("test" in run["metrics"]) == (split == "test"):
+            key = (settings["dataset"], relevance_form(settings), settings["relevance_weight"])
+            groups.setdefault(key, []).append(run)
+
+    def order(key):
+        corpus, form, weight = key
+        return [*POSTER].index(corpus), FORMS.index(form.replace(",", "").split()[0]), len(form), form, weight
+
+    return {key: sorted(groups[key], key=lambda run: run["seed"]) for key in sorted(groups, key=order)}
+
+
+def loss_label(form: str, weight: float) -> str:
+    """A form with its weight; 1, of the first runs, goes without saying."""
+    return form if weight in (0, 1) else f"{form}, weight {weight:g}"
+
+
+def paired(values: dict, baseline: dict) -> str:
+    """Mean difference to the baseline with its 95% interval, and p of the paired t test; pairs share a key."""
+    gains = [values[key] - baseline[key] for key in values.keys() & baseline.keys()]
+    if len(gains) < 2:
+        return interval(gains, 1)
+    p = stats.ttest_1samp(gains, 0).pvalue
+    return f"{interval(gains, 1)} (p {'< .001' if p < 0.001 else f'{p:.3f}'})"
+
+
+def relevance_accuracy() -> str:
+    """Accuracy and F1 on the test splits beside both papers."""
+
+    def accuracies(runs):
+        # Runs of one seed are a pair only if they began with the same word vectors.
+        keys = [(run["seed"], run["settings"].get("vectors_sha256")) for run in runs]
+        return dict(zip(keys, (run["metrics"]["test"]["accuracy"] for run in runs), strict=True))
+
+    rows, groups = [], relevance_groups()
+    for (corpus, form, weight), runs in groups.items():
+        label, accuracy = loss_label(form, weight), accuracies(runs)
+        rows.append(
+            [
+                corpus,
+                label,
+                seeds(runs),
+                interval([*accuracy.values()], 1),
+                paired(accuracy, accuracies(groups.get((corpus, "none", 0.0), []))) if form != "none" else "-",
+                interval([run["metrics"]["test"]["macro_f1"] for run in runs], 1),
+                interval([run["metrics"]["test"]["binary_f1"] for run in runs], 1),
+                "{:.2f} / {:.2f}".format(*POSTER[corpus][label]) if label in POSTER[corpus] else "-",
+                "{:.1f} / {:.1f}".format(*JAIN_WALLACE[corpus]) if label == "none" else "-",
+            ]
+        )
+    header = ["corpus", "relevance loss", "seeds", "accuracy", "over none, paired", "macro F1", "binary F1"]
+    return table([*header, "poster, accuracy / F1", "Jain & Wallace, accuracy / macro F1"], rows)
+
+
+def relevance_agreement() -> str:
+    """Rank correlation of attention with three measures of importance, and the entropies."""
+    rows = []
+    for (corpus, form, weight), runs in relevance_groups().items():
+        agreement = {measure: [run["metrics"]["agreement"][measure] for run in runs] for measure in MEASURES}
+        row = [corpus, loss_label(form, weight)]
+        for measure in MEASURES:
+            row += [interval([one[name] for one in agreement[measure]], 2) for name in ("kendall_tau", "spearman_rho")]
+        row.append(interval([one["attention_entropy"] for one in agreement["hidden_gradient"]], 3))
+        row.append(interval([one["importance_entropy"] for one in agreement["hidden_gradient"]], 3))
+        logged = [run["metrics"]["training"]["target_entropy"] for run in runs if run["metrics"]["training"]]
+        rows.append([*row, interval(logged, 3)])
+    names = [name.replace("_", " ") for name in MEASURES]
+    header = ["corpus", "relevance loss", *(f"{sign}, {name}" for name in names for sign in ("tau", "rho"))]
+    return table([*header, "entropy, attention", "entropy, hidden gradient", "entropy, target"], rows)
+
+
+def relevance_search() -> str:
+    """What was tried on validation texts alone, failures too."""
+    rows = []
+    for (corpus, form, weight), runs in relevance_groups("validation").items():
+        agreement = {measure: [run["metrics"]["agreement"][measure] for run in runs] for measure in MEASURES}
+        row = [corpus, form, f"{weight:g}", seeds(runs)]
+        row.append(interval([run["metrics"]["validation"]["accuracy"] for run in runs], 1))
+        row += [interval([one["kendall_tau"] for one in agreement[measure]], 2) for measure in MEASURES]
+        rows.append([*row, interval([one["attention_entropy"] for one in agreement["hidden_gradient"]], 3)])
+    names = [f"tau, {name.replace('_', ' ')}" for name in MEASURES]
+    header = ["corpus", "relevance loss", "weight", "seeds", "accuracy", *names, "entropy, attention"]
+    return table(header, rows or [["not run", *"-" * (len(header) - 1)]])
+
+
+def relevance_robustness() -> str:
+    """Whether other attention would have given the same prediction (hf_relevance/faithfulness.py)."""
+    rows = []
+    for (corpus, form, weight), runs in relevance_groups().items():
+        runs = [run for run in runs if "robustness" in run["metrics"]]
+        found = [run["metrics"]["robustness"] for run in runs]
+        row = [corpus, loss_label(form, weight), seeds(runs)]
+        row.append(interval([one["median_tvd"]["mean"] for one in found], 3))
+        row += [interval([one["max_jsd"][name] for one in found], 3) for name in ("mean", "median")]
+        rows.append([*row, interval([100 * one["share_over_threshold"] for one in found], 1)])
+    header = ["corpus", "relevance loss", "seeds", "TVD when shuffled", "largest JSD, mean", "largest JSD, median"]
+    return table([*header, "JSD over 0.5, % of texts"], rows)
+
+
+def relevance_small() -> str:
+    """Runs on made-up reviews, adapters among them."""
+    rows = []
+    for run in load("relevance", "small"):
+        metrics = run["metrics"]
+        agreement = [metrics["agreement"][measure] for measure in MEASURES]
+        row = [link(run), f"{run['trained_parameters']:,}"]
+        row += [f"{metrics['test']['accuracy']:.1f}", *(f"{one['kendall_tau']:.2f}" for one in agreement)]
+        rows.append([*row, f"{agreement[0]['attention_entropy']:.3f}", f"{run['seconds']:.0f} s"])
+    header = ["run", "trained parameters", "accuracy", *(f"tau, {name.replace('_', ' ')}" for name in MEASURES)]
+    return table([*header, "entropy, attention", "training"], rows)
+
+
+def draw_correlations(folder: Path) -> None:
+    """For each corpus how Kendall's tau with the embedding gradient is distributed, all seeds together."""
+    for corpus in POSTER:
+        histograms = {}
+        for (name, form, weight), runs in relevance_groups().items():
+            if name == corpus:
+                counts = [run["metrics"]["agreement"]["embedding_gradient"]["kendall_tau_histogram"] for run in runs]
+                label = "without the loss" if form == "none" else loss_label(form, weight)
+                histograms[label] = np.sum(counts, 0).tolist()
+        if histograms:
+            figure = correlation_figure(histograms, f"{corpus}: attention and the embedding gradient")
+            figure.savefig(folder / f"correlations_{corpus}.png", dpi=80)
+
+
+def draw_weights(folder: Path) -> None:
+    """The poster's figure, accuracy over lambda, on validation texts, and beside it tau with leave-one-out."""
+    groups = relevance_groups("validation")
+    for corpus in POSTER:
+        accuracies, taus = {}, {}
+        for form in WEIGHTED_FORMS:
+            # At weight 0 stands what is left without the loss: nothing, or the diversity alone.
+            rest = "none" + "".join(form.partition(", ")[1:])
+            found = {
+                weight: runs for (name, own, weight), runs in groups.items() if name == corpus and own in (form, rest)
+            }
+            for weight, runs in found.items() if any(found) else ():
+                metrics = [run["metrics"] for run in runs]
+                accuracies.setdefault(form, {})[weight] = [one["validation"]["accuracy"] for one in metrics]
+                agreement = [one["agreement"]["leave_one_out"] for one in metrics]
+                taus.setdefault(form, {})[weight] = [one["kendall_tau"] for one in agreement]
+        if accuracies:
+            title = f"{corpus}, validation: the weight of the relevance loss"
+            figure = weight_figure(accuracies, title)
+            figure.savefig(folder / f"weights_{corpus}_accuracy.png", dpi=80)
+            figure = weight_figure(taus, title, "Kendall's tau with leave-one-out", (-1, 1))
+            figure.savefig(folder / f"weights_{corpus}_agreement.png", dpi=80)
