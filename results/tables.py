@@ -14,6 +14,7 @@ from common import RESULTS, benchmark, interval, link, load, percent, seeds, tab
 README = RESULTS.parent / "README.md"
 EXPERIMENTS = yaml.safe_load((RESULTS.parent / "recipes" / "experiments.yaml").read_text())  # what may not be run yet
 ABLATIONS = EXPERIMENTS["ablations"] | EXPERIMENTS["ablations without argument loss"]
+LEADS = EXPERIMENTS["open problem, leads"]
 
 # Table 3 of Yoshikawa et al.: F1 and argument accuracy with bert-base-uncased.
 PAPER = {
@@ -97,15 +98,15 @@ def calculator_saliency() -> str:
     return table([*header, "of it on first digits", "on the result, of all tokens'"], rows)
 
 
-def ablations() -> str:
-    """What each part is worth, beside the first of the experiments, which has all of them."""
-    base, rows = next(iter(ABLATIONS.values())), []
-    for experiment, options in ABLATIONS.items():
+def changes(experiments: dict[str, dict]) -> str:
+    """Experiments at small scale, each by what it changes of the first of them."""
+    base, rows = next(iter(experiments.values())), []
+    for experiment, options in experiments.items():
         runs = [run for run in load("calc", "small") if run["name"] == experiment]
         changed = {key: value for key, value in options.items() if key != "seeds" and base.get(key) != value}
         row = [experiment, ", ".join(f"`{key}: {value}`" for key, value in changed.items()) or "-", seeds(runs)]
         metrics = [run["metrics"] for run in runs]
-        use = [one["use"]["original"] for one in metrics]
+        use = [one["use"]["original"] for one in metrics if "use" in one]
         columns = [
             [one["f1"] for one in metrics],
             [one["argument_accuracy"] for one in metrics if "argument_accuracy" in one],
@@ -120,7 +121,7 @@ def calculator_small() -> str:
     """Smaller runs, but those that have a table of their own."""
     rows = []
     for run in load("calc", "small"):
-        if run["name"] in ABLATIONS or run["name"] in EXPERIMENTS["few digits"]:
+        if run["name"] in ABLATIONS | LEADS | EXPERIMENTS["few digits"]:
             continue
         settings, metrics = run["settings"], run["metrics"]
         examples = run.get("examples", {"train": settings["train_size"]})  # the first runs did not write it
@@ -145,7 +146,7 @@ def calculator_use() -> str:
     conditions = ("as_is", "off", "shuffled", "wrong")
     rows = []
     for run in load("calc", "paper") + load("calc", "small"):
-        for numbers, use in run["metrics"].get("use", {}).items() if run["name"] not in ABLATIONS else ():
+        for numbers, use in run["metrics"].get("use", {}).items() if run["name"] not in ABLATIONS | LEADS else ():
             rows.append([link(run), numbers, f"{use['examples']:,}"])
             rows[-1] += [percent(use.get(condition, {}).get("f1")) for condition in conditions]
             rows[-1].append(percent(use["as_is"].get("argument_accuracy")))
@@ -265,7 +266,8 @@ TABLES = {
     "calculator, few digits": lambda: calculator_digits("small", "few digits"),
     "calculator, few digits, errors": lambda: calculator_errors("small", "few digits"),
     "calculator, saliency": calculator_saliency,
-    "calculator, ablations": ablations,
+    "calculator, leads": lambda: changes(LEADS),
+    "calculator, ablations": lambda: changes(ABLATIONS),
     "calculator, use": calculator_use,
     "drop, swapped": drop_swapped,
     "drop, types": drop_types,
