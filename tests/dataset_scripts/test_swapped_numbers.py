@@ -94,7 +94,7 @@ def test_the_rest_of_100(seed):
         ("How many more dogs than cats?", ["2"], "9 dogs, 7 cats and 5 cows.", "several numbers have this difference"),
         ("How many more dogs than cats?", ["2"], "9 dogs, 7 cats and 2 cows.", "the answer stands in the passage"),
         ("How many more dogs than the most cats?", ["2"], "9 dogs, 7 cats.", "a superlative"),
-        ("How many more dogs than cats?", ["16"], "9 dogs, 7 cats, 25 cows.", "several numbers have this difference or"),
+        ("How many more dogs than cats?", ["16"], "9 dogs, 7 cats, 25 cows.", "difference or sum"),
         ("How many more dogs than cats?", ["2"], "9% dogs, 7 cats.", "different units"),
         ("How many more dogs than cats?", ["2"], "9th dogs, 7 cats.", "part of a word"),
         ("How many more dogs than cats?", ["2"], "9 (4%) dogs, 7 (3%) cats.", "says the same"),
