@@ -15,7 +15,7 @@ def reach(processor, rows) -> list[str]:
     """How a model of this processor can answer each row.
 
     Args:
-        processor: a `CalculatorQAProcessor` of a single step, or of a `SymbolicFunction` under its ceiling.
+        processor: a `CalculatorQAProcessor` of a single step; any candidate counts, also over its function's ceiling.
         rows: with `question`, `passage` and `answer`.
 
     Returns:
@@ -30,7 +30,10 @@ def reach(processor, rows) -> list[str]:
     for first in range(0, len(rows), BATCH):
         part = rows[first : first + BATCH]
         batch = processor(part["question"], part["passage"], part["answer"])
-        places = {"span": batch["answer_spans"], "calculation": batch["candidate_answer_spans"]}
+        results = batch
+        if "candidate_results" in batch:
+            results = batch["candidate_results"](batch["candidate_arguments"])
+        places = {"span": batch["answer_spans"], "calculation": results["candidate_answer_spans"]}
         examples = batch["example_ids"]
         found += ["none"] * len(part["question"])
         for way in ("calculation", "span"):  # the later one counts

@@ -115,7 +115,7 @@ class DropConfig(datasets.BuilderConfig):
 
     def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
         """Key of the cache, with the sizes and times of the files to read: changed files are read again."""
-        files = [path for path in Path(self.data_dir or "", "drop").glob("*.jsonl.gz") if self.data_dir]
+        files = Path(self.data_dir, "drop").glob("*.jsonl.gz") if self.data_dir else ()
         stamps = sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
         return super().create_config_id(config_kwargs | ({"stamps": stamps} if stamps else {}), custom_features)
 

@@ -7,7 +7,8 @@
 The paper changed 300 comparisons by hand. Rules cannot read, so they take only what leaves little doubt; a row of
 which they are not sure is left out, and counted by the reason. In all three
 
-- the annotators agree, and the answer is what the numbers say: the larger one's name, the difference, the rest of 100;
+- the annotators agree (none names the other of two, some write down a number instead), and the answer is what the
+  numbers say: the larger one's name, the difference, the rest of 100;
 - the changed numbers stand nowhere else, neither in the passage nor in the question;
 - no number beside a changed one says the same, as in "1,813 people (1.0%)";
 - a new number stands between the same two of its kind (percentage, currency, year, other) as the old one did, and
@@ -239,6 +240,7 @@ def links(passage: str, name: str, first: str, words: set[str]) -> dict[str, lis
             between = {*re.findall(r"[^\W\d_]+", PERCENT.sub("", between).lower())}
             if between <= CONNECTORS[first] | words and not re.match(r"\W*per\b", passage[right.end() :]):
                 found.setdefault(unit(passage, number), []).append(number)
+                break  # of two mentions, either will do
     return found
 
 
@@ -266,8 +268,9 @@ def compared_numbers(question: str, passage: str, names: list[str]) -> tuple[lis
     demand(found, "no numbers beside the names")
     demand(len(found) == 1, "several numbers beside the names")
     for numbers in found[0]:
-        demand_said_once(passage, numbers[0])
         demand(len({number[0] for number in numbers}) == 1, "several numbers beside the names")
+        for number in numbers:
+            demand_said_once(passage, number)
     return found[0]
 
 
@@ -285,9 +288,8 @@ def swap_comparison(row: dict, rng: Generator) -> tuple[str, list[str], list[lis
     wins = values[0] > values[1] if is_larger else values[0] < values[1]
     demand(values[0] != values[1] and chosen == {0 if wins else 1}, "the numbers do not say the answer")
     for number, mentions in zip(values, (ours, theirs), strict=True):
-        elsewhere = [m for m in LOOSE.finditer(passage) if value(m[0]) == number and m.start() != mentions[0].start()]
-        elsewhere = [m for m in elsewhere if m.start() not in {mention.start() for mention in mentions}]
-        demand(not elsewhere, "a number stands elsewhere, too")
+        places = {m.start() for m in LOOSE.finditer(f"{passage} {question}") if value(m[0]) == number}
+        demand(places == {m.start() for m in mentions}, "a number stands elsewhere, too")
     sentences = {len(SENTENCE_END.findall(passage, 0, numbers[0].start())) for numbers in (ours, theirs)}
     demand(len(sentences) == 1, "the numbers stand in different sentences")
     other = names[0 if chosen == {1} else 1]
@@ -310,12 +312,13 @@ def pairs_of(passage: str, result: Decimal) -> tuple[set[tuple[Decimal, Decimal]
 
 
 def the_mention(row: dict, number: Decimal) -> re.Match:
-    """The only place of a number in passage and question."""
-    mentions = [m for m in LOOSE.finditer(row["passage"]) if value(m[0]) == number]
-    demand(len(mentions) == 1, "a number stands elsewhere, too")
-    demand(all(value(m[0]) != number for m in LOOSE.finditer(row["question"])), "the question has a number, too")
-    demand(is_plain(row["passage"], mentions[0]), "a number is part of a word, a date or a range")
-    return mentions[0]
+    """The place of a number of the passage, if it is the only one and nothing beside it says the same."""
+    passage = row["passage"]
+    mention, *elsewhere = (m for m in LOOSE.finditer(f"{passage} {row['question']}") if value(m[0]) == number)
+    demand(not elsewhere, "a number stands elsewhere, too")
+    demand(is_plain(passage, mention), "a number is part of a word, a date or a range")
+    demand_said_once(passage, mention)
+    return mention
 
 
 def swap_difference(row: dict, rng: Generator) -> tuple[str, list[str], list[list[str]]]:
@@ -328,16 +331,16 @@ def swap_difference(row: dict, rng: Generator) -> tuple[str, list[str], list[lis
     demand(len(pairs) == 1 and not is_sum, "several numbers have this difference or sum")
     large, small = (the_mention(row, number) for number in pairs.pop())
     demand(unit(passage, large) == unit(passage, small), "the numbers have different units")
-    for number in (large, small):
-        demand_said_once(passage, number)
     years = [YEAR.fullmatch(number[0]) and not unit(passage, number) for number in (large, small)]
-    if TIME.search(question):
-        demand(all(years) and re.search(r"\byears?\b|how long", question), "a time that is no difference of years")
-        demand(all(around(passage, number, SENTENCE_END) & words_of(question) for number in (large, small)), "words")
+    is_time = bool(TIME.search(question))
+    if is_time:
+        demand(all(years) and re.search(r"\byears?\b", question), "a time that is no difference of years")
     else:
         demand(not any(years), "years, but no time is asked for")
-        ours, theirs = (around(passage, number, CLAUSE_END) & words_of(question) for number in (large, small))
-        demand(ours - theirs and theirs - ours, "the words around the numbers are not those of the question")
+    end = SENTENCE_END if is_time else CLAUSE_END
+    ours, theirs = (around(passage, number, end) & words_of(question) for number in (large, small))
+    fits = ours and theirs if is_time else ours - theirs and theirs - ours
+    demand(fits, "the words are not those of the question")
     others = {value(m[0]) for text in (passage, question) for m in LOOSE.finditer(text)}
     limits = bounds(passage, [large, small]), bounds(passage, [small, large])
     for _ in range(DRAWS):

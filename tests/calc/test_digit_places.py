@@ -76,6 +76,7 @@ def test_training_reaches_every_place(processor, model):
     batch = processor(QUESTIONS, PASSAGES, ["1234", "-12.75"])
     for _ in range(20):
         model(**batch).loss.backward()
+    assert not model.digit_places.weight[0].any()  # added to what is no digit
     used = model.digit_places.weight.grad.any(-1)
     assert used.tolist() == [False] + [True] * NUM_PLACES
 

@@ -23,7 +23,7 @@ peft = pytest.importorskip("peft")
 # What peft asks of any model of transformers.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
-HEADS = ("argument_scorer", "qa_outputs")
+HEADS = ("argument_scorer", "digit_places", "qa_outputs")
 ROWS = [
     {
         "question": f"how many pens has {name}?",
@@ -41,7 +41,7 @@ def make_trainer(sizes, processor, tmp_path):
 
     def make(facts=(), **options):
         torch.manual_seed(0)
-        model = BertForCalculatorQA(CalculatorQAConfig(**sizes, **dict(facts)))
+        model = BertForCalculatorQA(CalculatorQAConfig(**sizes, **processor.calculation, **dict(facts)))
         defaults = {"max_steps": 3, "learning_rate": 1e-2, "logging_steps": 1, "use_cpu": True, "report_to": "none"}
         return CalculatorQATrainer(
             model=add_adapter(model, processor, "calc", 2, tmp_path),
@@ -59,7 +59,7 @@ def values(model):
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
-FACTS = [{}, {"share_encoder": False}, {"use_calculator": False}]
+FACTS = [{}, {"share_encoder": False}, {"use_calculator": False}, {"digit_places": 8}]
 
 
 @pytest.mark.parametrize("facts", FACTS)
@@ -68,8 +68,9 @@ def test_adapter_and_heads_alone_are_trained(make_trainer, facts):
     before = values(trainer.model)
     trained = {name for name, parameter in trainer.model.named_parameters() if parameter.requires_grad}
     assert all("lora_" in name or "modules_to_save" in name for name in trained)
-    for head in HEADS if facts.get("use_calculator", True) else HEADS[1:]:
-        assert any(f"{head}.modules_to_save" in name for name in trained)
+    heads = {head for head in HEADS if any(f"{head}.modules_to_save" in name for name in trained)}
+    absent = {"argument_scorer"} if "use_calculator" in facts else set()
+    assert heads == {*HEADS} - absent - ({"digit_places"} - facts.keys())
     layers = [name for name in before if name.endswith(("query.lora_A.default.weight", "dense.lora_A.default.weight"))]
     assert len(layers) == 2 * (1 + 3) * (1 if facts.get("share_encoder", True) else 2)
     trainer.train()
@@ -94,6 +95,7 @@ def test_loaded_and_merged_adapters_answer_like_the_trained_one(make_trainer, pr
     assert not torch.allclose(trained.start_logits, base.start_logits)
     saved = load_file(tmp_path / "adapter_model.safetensors")
     assert all(".lora_" in name or any(head in name for head in HEADS) for name in saved)
+    assert any("digit_places" in name for name in saved) == ("digit_places" in facts)
 
     loaded = peft.AutoPeftModelForQuestionAnswering.from_pretrained(tmp_path)
     outputs = [read(loaded), read(AutoModelForQuestionAnswering.from_pretrained(tmp_path))]

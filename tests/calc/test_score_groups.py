@@ -22,6 +22,12 @@ def test_reach(processor, rows):
     assert ways == [ANSWERS[answers[0]] for answers in rows["answer"][:-1]] + ["calculation"]
 
 
+def test_every_candidate_counts_over_the_ceiling(processor, rows):
+    pieces = CalculatorQAProcessor(processor.tokenizer, digit_tokens=False)
+    pieces.calculator.max_candidates = 1
+    assert reach(pieces, rows) == reach(processor, rows)
+
+
 def test_windows_are_one_example(processor, rows):
     small = CalculatorQAProcessor(processor.tokenizer, stride=8, result_tokens=460)
     rows = rows.select([0, 2]).map(lambda row: {"passage": "nuts " * 30 + row["passage"]})

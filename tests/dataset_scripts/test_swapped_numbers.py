@@ -43,6 +43,11 @@ def test_two_numbers_change_places_and_back(question, answer, other, numbers):
     assert (back["passage"], back["answer"][0]) == (f"{TOWN} 100", answer)
 
 
+def test_a_number_between_two_mentions_of_its_name_changes_once():
+    new = swapped("Which is larger: people or families?", "people", passage="9,000 people of the people, 50 families.")
+    assert new["passage"] == "50 people of the people, 9,000 families. 100"
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_a_difference_of_new_numbers(seed):
     for question, answer in (
@@ -82,15 +87,25 @@ def test_the_rest_of_100(seed):
         ("Which is larger: people or families?", ["people"], "9 people, 5 families. 4 families.", "several numbers"),
         ("Which is larger: people or families?", ["people"], "9 people, 5 families and 9 dogs.", "elsewhere, too"),
         ("Which is larger: people or families?", ["people"], "9 people came. 5 families left.", "different sentences"),
+        ("Which had more than 9: dogs or cats?", ["dogs"], "9 dogs, 7 cats.", "elsewhere, too"),
         ("How many more people than families?", ["18337", "18338"], TOWN, "the annotators disagree"),
         ("How many more people than families?", ["7"], TOWN, "no two numbers have this difference"),
-        ("How many more dogs than cats?", ["18337"], TOWN, "the words around the numbers"),
+        ("How many more dogs than cats?", ["18337"], TOWN, "the words are not those"),
         ("How many more dogs than cats?", ["2"], "9 dogs, 7 cats and 5 cows.", "several numbers have this difference"),
         ("How many more dogs than cats?", ["2"], "9 dogs, 7 cats and 2 cows.", "the answer stands in the passage"),
         ("How many more dogs than the most cats?", ["2"], "9 dogs, 7 cats.", "a superlative"),
+        ("How many more dogs than cats?", ["16"], "9 dogs, 7 cats, 25 cows.", "difference or sum"),
+        ("How many more dogs than cats?", ["2"], "9% dogs, 7 cats.", "different units"),
+        ("How many more dogs than cats?", ["2"], "9th dogs, 7 cats.", "part of a word"),
+        ("How many more dogs than cats?", ["2"], "9 (4%) dogs, 7 (3%) cats.", "says the same"),
+        ("How many more than those 7 dogs?", ["2"], "9 dogs, 7 cats.", "elsewhere, too"),
+        ("How many more dogs than cats?", ["15"], "1890 dogs, 1875 cats.", "years, but no time"),
+        ("How many years after the flood did it close?", ["15"], "1875 dogs. In 1890 it closed.", "the words are not"),
         ("How many months after it opened did the mill close?", ["15"], TOWN, "a time that is no difference of years"),
         ("How many percent were not Asian?", ["9"], TOWN, "nothing is the rest of 100"),
         ("How many percent were not Danish?", ["87.3"], TOWN, "the words are not those of the question"),
+        ("How many percent were not Danish?", ["93"], "7 Danish ships.", "the rest of 100 is no percentage"),
+        ("How many percent were not Danish?", ["93"], "9 people (7%) were Danish.", "another number says the same"),
     ],
 )
 def test_what_is_not_sure_is_left_out(question, answers, passage, reason):
