@@ -71,8 +71,8 @@ def answers_with_other_results(trainer, rows, condition: str, seed: int = 0) -> 
         if condition == "shuffled":
             source = rows_of_others(batch["example_ids"], generator)
             others = results_of_others(trainer, batch, source)
-        tokenizer = trainer.processing_class.tokenizer
-        replace = result_replacer(condition, batch, tokenizer, generator, unchanged, iter(others))
+        tokenizer, vocab_size = trainer.processing_class.tokenizer, trainer.model.config.vocab_size
+        replace = result_replacer(condition, batch, tokenizer, vocab_size, generator, unchanged, iter(others))
         predictions = predict_hooked(trainer, batch, replace)
         predictions, examples = in_texts_of_source(predictions, batch, source)
         answers += trainer.decode_predictions(predictions, batch_rows.select(examples))
@@ -100,6 +100,7 @@ def result_replacer(
     condition: str,
     batch: dict,
     tokenizer,
+    vocab_size: int,
     generator: torch.Generator,
     unchanged: list[torch.Tensor],
     others: Iterator[tuple[SymbolicLayerOutput, ...]],
@@ -110,6 +111,7 @@ def result_replacer(
         condition: one of `CONDITIONS`.
         batch: what the model got.
         tokenizer: of its tokens.
+        vocab_size: of the model, whose ids may say the places of digits, too, see `join_places`.
         generator: of what is drawn.
         unchanged: gets, for each call, (B,) whether the result stayed the same.
         others: for `shuffled`, see `results_of_others`.
@@ -126,7 +128,7 @@ def result_replacer(
             replaced = layer.forward(scores, candidate_ids, *rest)  # not `layer(...)`, which calls this hook
         else:
             if is_chain:
-                labels = results_in(candidate_ids, batch["answer_values"], tokenizer).float()
+                labels = results_in(candidate_ids % vocab_size, batch["answer_values"], tokenizer).float()
                 labels[:, NOTHING] = 1.0
                 labels[output.index == NOTHING] = 1.0
             else:

@@ -15,6 +15,7 @@ from hf_calc import (
     CalculatorQATrainer,
     CalculatorQATrainingArguments,
     SymbolicLayer,
+    faithfulness,
 )
 from hf_calc.calculator import format_number
 from hf_calc.chains import describe_steps
@@ -213,6 +214,17 @@ def test_every_step_writes_what_the_condition_says(make_trainer, seen):
     assert changed > 5
 
 
+def test_right_results_of_steps_are_known_by_places_of_digits_too(make_trainer, monkeypatch):
+    rows, found = make_rows(40), []
+    monkeypatch.setattr(faithfulness, "results_in", lambda *inputs: found.append(results_in(*inputs)) or found[-1])
+    for digit_places in (0, 8):
+        trainer = make_trainer(rows, batch_size=40, num_steps=2, digit_places=digit_places)
+        answers_with_other_results(trainer, rows, "wrong")
+    first, _, with_places, _ = found
+    assert first.any()
+    assert torch.equal(first, with_places)
+
+
 def values_of(numbers):
     return [Decimal(mantissa).scaleb(-decimals) for mantissa, decimals in numbers.tolist() if decimals >= 0]
 
@@ -344,7 +356,7 @@ def test_every_call_of_a_layer_is_replaced(condition):
     source, unchanged = torch.tensor([1, 2, 0]), []
     others = iter([(own, type(own)(*(field[source] for field in own))) for own in as_is])
     batch, generator = {"argument_labels": torch.zeros(3, 4)}, torch.Generator().manual_seed(0)
-    layer.register_forward_hook(result_replacer(condition, batch, None, generator, unchanged, others))
+    layer.register_forward_hook(result_replacer(condition, batch, None, 0, generator, unchanged, others))
     for call, before in zip(calls, as_is, strict=True):
         after = layer(*call, embedding)
         assert unchanged.pop().tolist() == (after.token_ids == before.token_ids).all(-1).tolist() == [False] * 3
