@@ -253,7 +253,8 @@ def test_what_was_loaded_is_saved_and_published_again(hub, train, trained, repo,
 def test_the_card_has_the_numbers_of_the_results_and_no_others(hub, train, folders, repo):
     path = folders[repo] / "results.json"
     results = json.loads(path.read_text())
-    m = results["metrics"] = renumber(results["metrics"], itertools.count(100))
+    use = {"original": {condition: {"f1": 0.0} for condition in ("as_is", "off", "shuffled", "wrong")}}
+    m = results["metrics"] = renumber(results["metrics"] | {"use": use}, itertools.count(100))
     path.write_text(json.dumps(results))
     train("push", folders[repo], repo)
     card = ModelCard.load(repo)
@@ -271,6 +272,9 @@ def test_the_card_has_the_numbers_of_the_results_and_no_others(hub, train, folde
     assert (card.data.model_name, card.data.license, card.data.library_name) == ("demo", "apache-2.0", "transformers")
     table = re.findall(r"(?<=\| )[0-9.]+(?= \|)", card.text)
     assert [float(number) for number in table] == pytest.approx(shown, abs=0.005)
+    if repo == CALC:
+        used = [f"{scores['f1']:.1f}" for scores in m["use"]["original"].values()]
+        assert re.findall(r"[0-9.]+[0-9]", card.text.split("Does it use its calculator? F1")[1])[:4] == used
     assert f'"{repo}"' in card.text
     assert card.text.count("@misc{") == 2
 
@@ -289,6 +293,8 @@ def test_the_card_has_the_numbers_of_the_results_and_no_others(hub, train, folde
         (CALC, {"use_calculator": False}, "span extraction, without a calculator"),
         (CALC, {"gumbel_noise": False}, "trained by straight-through gradients without noise."),
         (CALC, {}, "trained by a straight-through Gumbel-Softmax."),
+        (CALC, {"search_comparisons": True}, "Gumbel-Softmax and a search for what explains the answers to comp"),
+        (CALC, {"hide_arguments": True}, "that string. Of the two numbers it sees in the text only that they are"),
         (REVIEWS, {"relevance_weight": 0.0}, "left to itself"),
         (REVIEWS, {}, "taught by its gradient"),
     ],
