@@ -1,6 +1,7 @@
 """Mentions in tokenized texts: which tokens are a number, another argument of a function, or the answer.
 
-Shapes: B rows, each the window of one question and passage that the model reads, S answer spans.
+Shapes: B rows, each the window of one question and passage that the model reads, T tokens, N mentions, S answer spans,
+D candidates of K mentions, R results of a row.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -110,6 +111,27 @@ def find_mentions(
             if tokens is not None:
                 mentions[-1].append(TokenMention(value, kind, segment, start, end, *tokens))
     return mentions
+
+
+def argument_tokens(
+    index: torch.Tensor, arguments: torch.Tensor, positions: torch.Tensor, ends: torch.Tensor, length: int
+) -> torch.Tensor:
+    """Which tokens belong to a mention that the chosen candidate takes.
+
+    Args:
+        index: (R * B,) the candidates, -1 for none.
+        arguments: (B, D, K) their mentions, -1 for one left out.
+        positions, ends: (B, N) first and last token of each mention.
+        length: T.
+
+    Returns:
+        (R * B, T).
+    """
+    rows = torch.arange(len(index), device=index.device) % len(arguments)
+    taken = arguments[rows, index.clamp(min=0)].masked_fill((index < 0).unsqueeze(-1), -1)  # (R * B, K)
+    first, last = (token[rows].gather(1, taken.clamp(min=0)).unsqueeze(-1) for token in (positions, ends))
+    token = torch.arange(length, device=index.device)
+    return ((first <= token) & (token <= last) & (taken >= 0).unsqueeze(-1)).any(1)
 
 
 def number_value(text: str, find_numbers: Callable[[str], Sequence[Quantity]]) -> Decimal | None:

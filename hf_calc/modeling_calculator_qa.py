@@ -35,6 +35,7 @@ from .losses import (
     right_argument_loss,
     sampled_answer_loss,
 )
+from .mentions import argument_tokens
 from .symbolic_layer import ONE_RESULT, SEVERAL_RESULTS, SymbolicLayer, SymbolicLayerOutput
 
 VOCABULARY_ADVICE = "load the processor from the same checkpoint as the model"
@@ -151,27 +152,6 @@ def among_all(
 def gather_mentions(hidden: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     """The hidden states (B, T, H) at the positions (B, N)."""
     return hidden.gather(1, positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
-
-
-def argument_tokens(
-    index: torch.Tensor, arguments: torch.Tensor, positions: torch.Tensor, ends: torch.Tensor, length: int
-) -> torch.Tensor:
-    """Which tokens belong to a mention that the chosen candidate takes.
-
-    Args:
-        index: (R * B,) the candidates, -1 for none.
-        arguments: (B, D, K) their mentions, -1 for one left out.
-        positions, ends: (B, N) first and last token of each mention.
-        length: T.
-
-    Returns:
-        (R * B, T).
-    """
-    rows = torch.arange(len(index), device=index.device) % len(arguments)
-    taken = arguments[rows, index.clamp(min=0)].masked_fill((index < 0).unsqueeze(-1), -1)  # (R * B, K)
-    first, last = (token[rows].gather(1, taken.clamp(min=0)).unsqueeze(-1) for token in (positions, ends))
-    token = torch.arange(length, device=index.device)
-    return ((first <= token) & (token <= last) & (taken >= 0).unsqueeze(-1)).any(1)
 
 
 def linear_fp32(layer: nn.Linear, inputs: torch.Tensor) -> torch.Tensor:

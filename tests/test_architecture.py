@@ -49,7 +49,7 @@ RULES = [
     ),
     (
         "hf_*/modeling_*.py",
-        ".configuration_* .calculator .chains .comparison_search .digit_places .losses .symbolic_layer "
+        ".configuration_* .calculator .chains .comparison_search .digit_places .losses .mentions .symbolic_layer "
         ".relevance_loss",
         SHIPPED,
     ),

@@ -22,7 +22,8 @@ from hf_calc.losses import (
     mean_over_examples,
     right_argument_loss,
 )
-from hf_calc.modeling_calculator_qa import ArgumentScorer, _TupleScores, argument_tokens, token_types
+from hf_calc.mentions import argument_tokens
+from hf_calc.modeling_calculator_qa import ArgumentScorer, _TupleScores, token_types
 
 LOWEST = torch.finfo(torch.float32).min
 
