@@ -105,6 +105,10 @@ class CalculatorQATrainer(Trainer):
                     f"the processor, of the function {self.processing_class.function}, has {name}={needed} and the "
                     f"model {got}: give CalculatorQAConfig(..., **processor.calculation)"
                 )
+        if self.args.entropy_weight and not config.use_calculator:
+            raise ValueError(
+                "entropy_weight is a price on the calculator's choice: leave it 0, or use_calculator=True"
+            )
         if config.num_steps > 1 and self.args.estimator in SEVERAL_RESULTS:
             raise ValueError(
                 f"num_steps={config.num_steps} needs an estimator of {', '.join(ONE_RESULT)}; got "

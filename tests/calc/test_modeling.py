@@ -284,6 +284,12 @@ def test_digits_of_hidden_arguments_are_read_in_the_result_alone(make_model, bat
             assert torch.equal(logits[1:], first.start_logits[1:])
 
 
+@pytest.mark.parametrize("facts", [{"use_calculator": False}, {"num_steps": 2, "operations": ["+"]}])
+def test_arguments_are_hidden_of_a_single_calculation_alone(facts):
+    with pytest.raises(ValueError, match="hide_arguments needs use_calculator=True and num_steps=1"):
+        CalculatorQAConfig(hide_arguments=True, calculator_token_ids=[1], **facts)
+
+
 def one_by_one(model, batch, estimator, index):
     """end_loss of `reinforce` or `marginal` by reading one result of one example after the other; index is (R, B)."""
     log_p = torch.log_softmax(model(**batch).argument_logits, -1)

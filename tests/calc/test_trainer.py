@@ -131,6 +131,11 @@ def test_the_price_of_entropy_is_that_of_the_choice(processor, tmp_path, num_ste
     torch.testing.assert_close(trainer.compute_loss(trainer.model.eval(), inputs), free)
 
 
+def test_a_model_without_a_choice_has_no_price_on_it(processor, tmp_path):
+    with pytest.raises(ValueError, match="entropy_weight is a price on the calculator's choice"):
+        make_trainer(processor, tmp_path, facts={"use_calculator": False}, entropy_weight=0.1)
+
+
 @pytest.mark.parametrize("estimator", ["straight_through_gumbel", "marginal"])
 def test_accumulating_4_batches_of_1_equals_1_batch_of_4(processor, tmp_path, estimator):
     results = []
