@@ -38,6 +38,8 @@ class CalculatorQAArguments:
         dataset: `drop` (see dataset_scripts/drop), or a dataset folder or Hub name to load `dataset_config` from; by
             default it is generated.
         data_dir: a folder with the plain files of `drop`, which by default comes from the Hub.
+        add_swapped: whether training rows of `drop` come a second time with other numbers and another answer, where
+            there are rules for it (see dataset_scripts/drop/swapped_numbers.py).
         owners, digits, train_size, validation_size, dataset_seed: of the generated data.
         encoder: a BERT checkpoint or a model of this family, as a folder or Hub name; `embedded` is the small BERT of
             the `encoder` extra.
@@ -62,6 +64,7 @@ class CalculatorQAArguments:
     dataset_config: str = field(default="max_transfer", metadata={"help": "Configuration of calculator_qa."})
     dataset: str | None = field(default=None, metadata={"help": "drop, or a dataset to load; default: generated."})
     data_dir: str | None = field(default=None, metadata={"help": "Folder of plain files of drop instead of the Hub."})
+    add_swapped: bool = field(default=False, metadata={"help": "Train on drop's rows with other numbers, too."})
     owners: int = field(default=PAPER_SCALE["owners"], metadata={"help": "Owners in a passage."})
     digits: int = field(default=PAPER_SCALE["digits"], metadata={"help": "Digits of every number."})
     train_size: int = field(default=PAPER_SCALE["train_size"], metadata={"help": "Training examples."})
@@ -90,6 +93,8 @@ class CalculatorQAArguments:
             raise ValueError(f"the scores of drop are for a single step, got num_steps={self.num_steps}")
         if self.data_dir is not None and self.dataset != "drop":
             raise ValueError(f"data_dir is for dataset: drop alone, not for {self.dataset}")
+        if self.add_swapped and self.dataset != "drop":
+            raise ValueError(f"add_swapped is for dataset: drop alone, not for {self.dataset}")
         if self.digit_places and not self.digit_tokens:
             raise ValueError(f"digit_places={self.digit_places} needs digit_tokens, which alone have a place")
 
@@ -115,6 +120,9 @@ def load_calculator_data(arguments: CalculatorQAArguments) -> DatasetDict:
         builder = Drop(config_name=arguments.dataset_config, data_dir=arguments.data_dir)
         builder.download_and_prepare()
         data = builder.as_dataset()
+        if arguments.add_swapped:
+            swapped, _ = swap_numbers(data["train"])
+            data["train"] = concatenate_datasets([data["train"], swapped.remove_columns("changed")])
     elif arguments.dataset is not None:
         data = load_dataset(arguments.dataset, arguments.dataset_config)
     else:

@@ -155,9 +155,9 @@ def calculator_use() -> str:
 
 
 def drop_runs() -> dict[str, dict | None]:
-    """The first run of each recipe on DROP, None of one that was not run."""
+    """The first run of each experiment on DROP, None of one that was not run."""
     runs = {run["name"]: run for run in reversed(load("calc", "drop"))}
-    return {name: runs.get(name) for name in ("drop_numbers", "drop")}
+    return {name: runs.get(name) for name in EXPERIMENTS["drop"]}
 
 
 def drop_swapped() -> str:

@@ -18,6 +18,7 @@ import torch
 from transformers import pipeline
 
 import hf_relevance  # noqa: F401, registers its classes
+from train_calc import CalculatorQAArguments
 from train_relevance import RelevanceArguments, load_texts
 
 ROOT = Path(__file__).parents[1]
@@ -86,10 +87,11 @@ def test_a_run_on_drop_scores_by_type_and_with_swapped_numbers(train, tmp_path):
             file.write("".join(json.dumps({"passage_id": "p", "passage": passage} | row) + "\n" for row in rows))
     folders = {"data_dir": tmp_path, "output_dir": tmp_path / "run", "results_dir": tmp_path / "results"}
     options = {"encoder": "embedded", "max_steps": 2, "per_device_train_batch_size": 2, "save_strategy": "no"}
-    train("recipes/calc/drop.yaml", **folders, **options)
+    train("recipes/calc/drop.yaml", **folders, **options, add_swapped=True)
     results = json.loads((tmp_path / "results" / "calc" / "drop-seed0.json").read_text())
     by = results["metrics"]["by"]
     assert results["scale"] == "drop"
+    assert results["examples"] == {"train": 7, "validation": 4}  # all but the count came twice
     assert {kind: group["examples"] for kind, group in by["answer_type"].items()} == {"number": 3, "span": 1}
     assert by["question_type"].keys() == {"comparison", "difference", "complement", "count"}
     assert by["question_type"]["count"]["reachable"] == 0
@@ -112,6 +114,24 @@ def test_a_run_on_drop_scores_by_type_and_with_swapped_numbers(train, tmp_path):
 def test_a_bad_recipe_is_told(parse, recipe, text, options, message):
     with pytest.raises(SystemExit, match=message):
         parse([recipe(text), *options])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (CalculatorQAArguments, {"num_steps": 2, "report_errors": True}, "report_errors is for a single step"),
+        (CalculatorQAArguments, {"num_steps": 2, "dataset": "drop"}, "the scores of drop are for a single step"),
+        (CalculatorQAArguments, {"data_dir": "x"}, "data_dir is for dataset: drop alone, not for None"),
+        (CalculatorQAArguments, {"add_swapped": True, "dataset": "x"}, "add_swapped is for dataset: drop alone"),
+        (CalculatorQAArguments, {"digit_places": 8, "digit_tokens": False}, "needs digit_tokens"),
+        (RelevanceArguments, {"score_split": "train"}, "score_split must be test or validation, got 'train'"),
+        (RelevanceArguments, {"lora_rank": 4}, "lora_rank needs a trained model as base_model"),
+        (RelevanceArguments, {"vectors": "x", "base_model": "y"}, "leave out vectors"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        arguments(name="a", **options)
 
 
 def test_a_bad_command_line_is_told(parse, recipe, capsys):
