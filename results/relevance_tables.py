@@ -1,5 +1,7 @@
 """README's tables and pictures of the relevance loss; tables.py puts them in their places."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,38 +54,56 @@ def relevance_groups(split: str = "test") -> dict[tuple[str, str, float], list[d
     return {key: sorted(groups[key], key=lambda run: run["seed"]) for key in sorted(groups, key=order)}
 
 
+def tau(run: dict, measure: str) -> float:
+    """Mean Kendall tau of a run's attention with a measure of importance."""
+    return run["metrics"]["agreement"][measure]["kendall_tau"]
+
+
 def loss_label(form: str, weight: float) -> str:
     """A form with its weight; 1, of the first runs, goes without saying."""
     return form if weight in (0, 1) else f"{form}, weight {weight:g}"
 
 
-def paired(values: dict, baseline: dict) -> str:
-    """Mean difference to the baseline with its 95% interval, and p of the paired t test; pairs share a key."""
-    gains = [values[key] - baseline[key] for key in values.keys() & baseline.keys()]
+def paired(groups: dict, key: tuple[str, str, float], value: Callable[[dict], float], digits: int) -> str:
+    """A group's mean difference to the runs without the loss, its 95% interval, and p of the paired t test.
+
+    Runs are a pair if they have the same seed and began with the same word vectors.
+
+    Args:
+        groups: of `relevance_groups`.
+        key: of the group.
+        value: of a run.
+        digits: of the difference.
+    """
+    if key[1] == "none":
+        return "-"
+    ours, theirs = (
+        {(run["seed"], run["settings"].get("vectors_sha256")): value(run) for run in groups.get(name, [])}
+        for name in (key, (key[0], "none", 0.0))
+    )
+    gains = [ours[pair] - theirs[pair] for pair in ours.keys() & theirs.keys()]
     if len(gains) < 2:
-        return interval(gains, 1)
+        return interval(gains, digits)
     p = stats.ttest_1samp(gains, 0).pvalue
-    return f"{interval(gains, 1)} (p {'< .001' if p < 0.001 else f'{p:.3f}'})"
+    return f"{interval(gains, digits)} (p {'< .001' if p < 0.001 else f'{p:.3f}'})"
 
 
 def relevance_accuracy() -> str:
     """Accuracy and F1 on the test splits beside both papers."""
 
-    def accuracies(runs):
-        # Runs of one seed are a pair only if they began with the same word vectors.
-        keys = [(run["seed"], run["settings"].get("vectors_sha256")) for run in runs]
-        return dict(zip(keys, (run["metrics"]["test"]["accuracy"] for run in runs), strict=True))
+    def accuracy(run):
+        return run["metrics"]["test"]["accuracy"]
 
     rows, groups = [], relevance_groups()
-    for (corpus, form, weight), runs in groups.items():
-        label, accuracy = loss_label(form, weight), accuracies(runs)
+    for key, runs in groups.items():
+        corpus, label = key[0], loss_label(*key[1:])
         rows.append(
             [
                 corpus,
                 label,
                 seeds(runs),
-                interval([*accuracy.values()], 1),
-                paired(accuracy, accuracies(groups.get((corpus, "none", 0.0), []))) if form != "none" else "-",
+                interval([*map(accuracy, runs)], 1),
+                paired(groups, key, accuracy, 1),
                 interval([run["metrics"]["test"]["macro_f1"] for run in runs], 1),
                 interval([run["metrics"]["test"]["binary_f1"] for run in runs], 1),
                 "{:.2f} / {:.2f}".format(*POSTER[corpus][label]) if label in POSTER[corpus] else "-",
@@ -96,19 +116,25 @@ def relevance_accuracy() -> str:
 
 def relevance_agreement() -> str:
     """Rank correlation of attention with three measures of importance, and the entropies."""
-    rows = []
-    for (corpus, form, weight), runs in relevance_groups().items():
+    rows, groups = [], relevance_groups()
+    for key, runs in groups.items():
         agreement = {measure: [run["metrics"]["agreement"][measure] for run in runs] for measure in MEASURES}
-        row = [corpus, loss_label(form, weight)]
+        row = [key[0], loss_label(*key[1:])]
         for measure in MEASURES:
             row += [interval([one[name] for one in agreement[measure]], 2) for name in ("kendall_tau", "spearman_rho")]
+            if measure != "hidden_gradient":
+                row.append(paired(groups, key, partial(tau, measure=measure), 2))
         row.append(interval([one["attention_entropy"] for one in agreement["hidden_gradient"]], 3))
         row.append(interval([one["importance_entropy"] for one in agreement["hidden_gradient"]], 3))
         logged = [run["metrics"]["training"]["target_entropy"] for run in runs if run["metrics"]["training"]]
         rows.append([*row, interval(logged, 3)])
-    names = [name.replace("_", " ") for name in MEASURES]
-    header = ["corpus", "relevance loss", *(f"{sign}, {name}" for name in names for sign in ("tau", "rho"))]
-    return table([*header, "entropy, attention", "entropy, hidden gradient", "entropy, target"], rows)
+    hidden, embedding, left_out = (
+        [f"{sign}, {name.replace('_', ' ')}" for sign in ("tau", "rho")] for name in MEASURES
+    )
+    header = ["corpus", "relevance loss", *hidden, *embedding, "tau over none, paired", *left_out]
+    return table(
+        [*header, "tau over none, paired", "entropy, attention", "entropy, hidden gradient", "entropy, target"], rows
+    )
 
 
 def relevance_search() -> str:
@@ -127,16 +153,24 @@ def relevance_search() -> str:
 
 def relevance_robustness() -> str:
     """Whether other attention would have given the same prediction (hf_relevance/faithfulness.py)."""
-    rows = []
-    for (corpus, form, weight), runs in relevance_groups().items():
-        runs = [run for run in runs if "robustness" in run["metrics"]]
+
+    def shuffled(run):
+        return run["metrics"]["robustness"]["median_tvd"]["mean"]
+
+    def searched(run):
+        return run["metrics"]["robustness"]["max_jsd"]["mean"]
+
+    rows, groups = [], relevance_groups()
+    groups = {key: [run for run in runs if "robustness" in run["metrics"]] for key, runs in groups.items()}
+    for key, runs in groups.items():
+        row = [key[0], loss_label(*key[1:]), seeds(runs)]
+        for value in (shuffled, searched):
+            row += [interval([*map(value, runs)], 3), paired(groups, key, value, 3)]
         found = [run["metrics"]["robustness"] for run in runs]
-        row = [corpus, loss_label(form, weight), seeds(runs)]
-        row.append(interval([one["median_tvd"]["mean"] for one in found], 3))
-        row += [interval([one["max_jsd"][name] for one in found], 3) for name in ("mean", "median")]
+        row.append(interval([one["max_jsd"]["median"] for one in found], 3))
         rows.append([*row, interval([100 * one["share_over_threshold"] for one in found], 1)])
-    header = ["corpus", "relevance loss", "seeds", "TVD when shuffled", "largest JSD, mean", "largest JSD, median"]
-    return table([*header, "JSD over 0.5, % of texts"], rows)
+    header = ["corpus", "relevance loss", "seeds", "TVD when shuffled", "over none, paired", "largest JSD, mean"]
+    return table([*header, "over none, paired", "largest JSD, median", "JSD over 0.5, % of texts"], rows)
 
 
 def relevance_small() -> str:

@@ -73,14 +73,26 @@ def test_a_pair_has_one_seed_and_the_same_vectors(write):
     assert gain == "2.3 ± 3.8 (p 0.118)"  # Student's t of 1, 2 and 4
 
 
+def test_the_gains_in_agreement_and_robustness_are_paired_too(write):
+    for seed, (plain, other) in enumerate([(0.2, 0.3), (0.2, 0.4), (0.2, 0.6)]):
+        write("plain", seed, tau=plain, robustness=ROBUSTNESS, relevance_weight=0.0)
+        less = {"median_tvd": {"mean": 0.25 - other / 10}, "max_jsd": {"mean": 0.5, "median": 0.6}}
+        write("l1", seed, tau=other, robustness=ROBUSTNESS | less)
+    plain, ours = rows(relevance_tables.relevance_agreement())
+    assert (plain[9], ours[9]) == ("-", "0.23 ± 0.38 (p 0.118)")
+    assert ours[6].startswith("0.00 ± 0.00")  # of the embedding gradient, which is the template's in all
+    plain, ours = rows(relevance_tables.relevance_robustness())
+    assert (plain[4], ours[4][:6]) == ("-", "-0.043")
+
+
 def test_missing_runs_are_told(write):
     assert rows(relevance_tables.relevance_search())[0][0] == "not run"
     assert rows(tables.adversarial())[0][0] == "not run"
     write("plain", relevance_weight=0.0)
     write("l1", robustness=ROBUSTNESS)
     assert [row[2:] for row in rows(relevance_tables.relevance_robustness())] == [
-        ["not run", "-", "-", "-", "-"],
-        ["[0](results/relevance/l1-seed0.json)", "0.250", "0.500", "0.600", "75.0"],
+        ["not run", *"------"],
+        ["[0](results/relevance/l1-seed0.json)", "0.250", "-", "0.500", "-", "0.600", "75.0"],
     ]
 
 
