@@ -24,11 +24,11 @@ def write(tmp_path, monkeypatch):
     monkeypatch.setattr(common, "RESULTS", tmp_path / "results")
     template = json.loads((ROOT / "results" / "relevance" / "sst_l1-seed0.json").read_text())
 
-    def write(name, seed=0, accuracy=80.0, split="test", tau=0.5, robustness=None, **settings):
+    def write(name, seed=0, accuracy=80.0, split="test", tau=0.5, entropy=0.5, robustness=None, **settings):
         run = copy.deepcopy(template) | {"name": name, "seed": seed}
         run["settings"] |= settings
         run["metrics"][split]["accuracy"] = accuracy
-        run["metrics"]["agreement"]["leave_one_out"]["kendall_tau"] = tau
+        run["metrics"]["agreement"]["leave_one_out"] |= {"kendall_tau": tau, "attention_entropy": entropy}
         if split == "validation":
             del run["metrics"]["test"]
         if robustness:
@@ -83,6 +83,28 @@ def test_the_gains_in_agreement_and_robustness_are_paired_too(write):
     assert ours[6].startswith("0.00 ± 0.00")  # of the embedding gradient, which is the template's in all
     plain, ours = rows(relevance_tables.relevance_robustness())
     assert (plain[4], ours[4][:6]) == ("-", "-0.043")
+
+
+def test_the_search_chooses_by_its_rule(write):
+    def search(name, corpus, accuracy, tau, entropy=0.5, **settings):
+        write(f"{name}_{corpus}", 0, accuracy, "validation", tau, entropy=entropy, dataset=corpus, **settings)
+
+    def chosen():
+        return {(row[1], row[2]) for row in rows(relevance_tables.relevance_search()) if "**" in row[1]}
+
+    for corpus in ("sst2", "imdb"):
+        search("none", corpus, 80.0, 0.1, relevance_weight=0.0)
+    assert chosen() == {("**none**", "0")}
+    search("uneven", "sst2", 80.0, 0.2)
+    search("uneven", "imdb", 80.0, 0.9)
+    search("even", "sst2", 79.5, 0.3, relevance_weight=0.1)
+    search("even", "imdb", 79.5, 0.3, relevance_weight=0.1)
+    search("inaccurate", "sst2", 78.5, 0.8, relevance_weight=10)
+    search("inaccurate", "imdb", 90.0, 0.8, relevance_weight=10)
+    search("flat", "sst2", 80.0, 0.8, 0.96, relevance_weight=2)
+    search("flat", "imdb", 80.0, 0.8, relevance_weight=2)
+    search("half", "imdb", 80.0, 0.8, relevance_weight=3)  # not on every corpus
+    assert chosen() == {("**l1**", "0.1")}
 
 
 def test_missing_runs_are_told(write):
