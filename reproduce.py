@@ -9,6 +9,7 @@ its last checkpoint. Words pick runs by a part of `group/name-seed0`; options of
 """
 
 import argparse
+import json
 import re
 import shutil
 import subprocess
@@ -82,8 +83,10 @@ def with_models_before(run: Run, runs: list[Run], runs_dir: Path) -> list[Run]:
 
 
 def state(run: Run, results_dir: Path, runs_dir: Path) -> str:
-    """`done`, `cut off` (with a checkpoint to go on from) or `not run`."""
-    if (results_dir / run.results).exists():
+    """`done`, with all reports that are wanted, `cut off` (with a checkpoint to go on from) or `not run`."""
+    path = results_dir / run.results
+    wanted = {name[len("report_") :] for name, value in run.options.items() if value and name.startswith("report_")}
+    if path.exists() and wanted <= json.loads(path.read_text())["metrics"].keys():
         return "done"
     return "cut off" if any((runs_dir / run.folder).glob("checkpoint-*")) else "not run"
 

@@ -282,7 +282,8 @@ def train_word_vectors(
 
     Args:
         texts: of the domain, labeled or not; test texts do not belong there.
-        output: the file to write, a binary model if it ends in `.bin`, else text (gzipped if it ends in `.gz`).
+        output: the file to write, a binary model if it ends in `.bin`, else text (gzipped if it ends in `.gz`); its
+            folder is made.
         size: E, numbers a vector.
         min_count: a word seen less often has no vector of its own; in a binary model it has one by its subwords.
         epochs: how often the texts are read.
@@ -298,6 +299,7 @@ def train_word_vectors(
         from gensim.models.fasttext import save_facebook_model
     except ImportError as error:
         raise ImportError("training word vectors needs gensim: pip install 'hf-calc-relevance[vectors]'") from error
+    Path(output).parent.mkdir(parents=True, exist_ok=True)  # before the work and not after it
     splitter = build_tokenizer(texts, min_count).backend_tokenizer
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".txt") as corpus:
         for text in texts:

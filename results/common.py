@@ -23,8 +23,9 @@ def benchmark(name: str) -> dict:
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table; numbers stand right."""
+    """A Markdown table that says where there are no rows; numbers stand right."""
     ruler = ["---" if index == 0 else "---:" for index in range(len(header))]
+    rows = rows or [["not run", *"-" * (len(header) - 1)]]
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, ruler, *rows])
 
 

@@ -21,6 +21,14 @@ POSTER = {
 JAIN_WALLACE = {"sst2": (80.8, 80.6), "imdb": (89.8, 89.8), "newsgroups": (92.2, 92.1)}
 WEIGHTED_FORMS = ("softmax", "l1", "l1 of embedding gradient", "l1 of embedding gradient, diversity 0.5")
 FORMS = ("none", "softmax", "l1")  # in this order, each before what adds to it
+# Options that make another form of the loss where they are not these.
+DEFAULTS = {
+    "relevance_target_score": "logit_margin",
+    "relevance_constant_attention": False,
+    "relevance_temperature": 1.0,
+    "relevance_detach_target": True,
+    "relevance_direction": "target_to_attention",
+}
 MEASURES = ("hidden_gradient", "embedding_gradient", "leave_one_out")
 
 
@@ -30,8 +38,10 @@ def relevance_form(settings: dict) -> str:
     measure = settings.get("relevance_measure", "hidden_gradient")
     diversity = settings.get("diversity_weight", 0.0)
     form = settings["relevance_normalizer"] if settings["relevance_weight"] else "none"
-    if settings["relevance_weight"] and measure != "hidden_gradient":
-        form += f" of {measure.replace('_', ' ')}"
+    if settings["relevance_weight"]:
+        form += f" of {measure.replace('_', ' ')}" if measure != "hidden_gradient" else ""
+        others = {name: settings.get(name, usual) for name, usual in DEFAULTS.items()}
+        form += "".join(f", {name} {value}" for name, value in others.items() if value != DEFAULTS[name])
     return form + (f", diversity {diversity:g}" if diversity else "")
 
 
@@ -83,10 +93,11 @@ def paired(groups: dict, key: tuple[str, str, float], value: Callable[[dict], fl
         for name in (key, (key[0], "none", 0.0))
     )
     gains = [ours[pair] - theirs[pair] for pair in ours.keys() & theirs.keys()]
-    if len(gains) < 2:
+    if len(set(gains)) < 2:  # no test
         return interval(gains, digits)
     p = stats.ttest_1samp(gains, 0).pvalue
-    return f"{interval(gains, digits)} (p {'< .001' if p < 0.001 else f'{p:.3f}'})"
+    some = "" if len(gains) == len(groups[key]) else f", {len(gains)} pairs"
+    return f"{interval(gains, digits)} (p {'< .001' if p < 0.001 else f'{p:.3f}'}{some})"
 
 
 def relevance_accuracy() -> str:
@@ -132,10 +143,9 @@ def relevance_agreement() -> str:
     hidden, embedding, left_out = (
         [f"{sign}, {name.replace('_', ' ')}" for sign in ("tau", "rho")] for name in MEASURES
     )
-    header = ["corpus", "relevance loss", *hidden, *embedding, "tau over none, paired", *left_out]
-    return table(
-        [*header, "tau over none, paired", "entropy, attention", "entropy, hidden gradient", "entropy, target"], rows
-    )
+    gains = [f"tau, {name.replace('_', ' ')}, over none, paired" for name in MEASURES[1:]]
+    header = ["corpus", "relevance loss", *hidden, *embedding, gains[0], *left_out, gains[1]]
+    return table([*header, "entropy, attention", "entropy, hidden gradient", "entropy, target"], rows)
 
 
 def search_choice(groups: dict[tuple[str, str, float], list[dict]]) -> tuple[str, float] | None:
@@ -171,7 +181,7 @@ def relevance_search() -> str:
         rows.append([*row, interval(entropies, 3)])
     names = [f"tau, {name.replace('_', ' ')}" for name in MEASURES]
     header = ["corpus", "relevance loss", "weight", "seeds", "accuracy", *names, "entropy, attention"]
-    return table(header, rows or [["not run", *"-" * (len(header) - 1)]])
+    return table(header, rows)
 
 
 def relevance_robustness() -> str:
@@ -192,8 +202,8 @@ def relevance_robustness() -> str:
         found = [run["metrics"]["robustness"] for run in runs]
         row.append(interval([one["max_jsd"]["median"] for one in found], 3))
         rows.append([*row, interval([100 * one["share_over_threshold"] for one in found], 1)])
-    header = ["corpus", "relevance loss", "seeds", "TVD when shuffled", "over none, paired", "largest JSD, mean"]
-    return table([*header, "over none, paired", "largest JSD, median", "JSD over 0.5, % of texts"], rows)
+    header = ["corpus", "relevance loss", "seeds", "TVD when shuffled", "TVD over none, paired", "largest JSD, mean"]
+    return table([*header, "JSD over none, paired", "largest JSD, median", "JSD over 0.5, % of texts"], rows)
 
 
 def relevance_small() -> str:

@@ -40,12 +40,13 @@ def calculator_paper() -> str:
     for cell, paper in PAPER.items():
         runs = [run for run in found if run["settings"]["dataset_config"] == cell]
         if cell not in {run["name"] for run in runs}:
-            rows.append([cell, "not run", "not run", "{} / {}".format(*paper), "-", "-", "-"])
+            rows.append([cell, f"`{cell}`", "not run", "not run", "{} / {}".format(*paper), "-", "-", "-"])
         for run in runs:
             metrics = run["metrics"]
             rows.append(
                 [
                     link(run),
+                    f"`{cell}`",
                     f"{metrics['f1']:.1f}",
                     percent(metrics.get("argument_accuracy")),
                     "{} / {}".format(*paper),
@@ -54,8 +55,8 @@ def calculator_paper() -> str:
                     f"{run['seconds'] / 60:.0f} min, {run['hardware']['cpus']} x {run['hardware']['device']}",
                 ]
             )
-    header = ["run", "F1", "argument accuracy", "paper", "parameters", "steps", "training"]
-    return table(header, rows)
+    header = ["run", "data", "F1", "argument accuracy", "paper, F1 / argument accuracy", "parameters", "steps"]
+    return table([*header, "training"], rows)
 
 
 def calculator_digits(scale: str, group: str) -> str:
@@ -70,14 +71,14 @@ def calculator_digits(scale: str, group: str) -> str:
             row.append(interval(values, 1))
         rows.append([*row, *([PAPER_DIGITS[key]] if scale == "paper" else [])])
     header = ["run", "data", "places of digits", "seeds", "F1", "argument accuracy"]
-    return table([*header, *(["paper"] if scale == "paper" else [])], rows)
+    return table([*header, *(["paper, F1 / argument accuracy"] if scale == "paper" else [])], rows)
 
 
-def calculator_errors(scale: str, group: str) -> str:
-    """Where the answers of a group of experiments are wrong, by what tells the two amounts apart."""
+def calculator_errors(scale: str) -> str:
+    """Where the answers of all runs that counted it are wrong, by what tells the two amounts apart."""
     rows = []
     for run in load("calc", scale):
-        for kind, errors in run["metrics"].get("errors", {}).items() if run["name"] in EXPERIMENTS[group] else ():
+        for kind, errors in run["metrics"].get("errors", {}).items():
             for apart, one in ({"all": errors} | errors["by"]).items():
                 row = [link(run), kind, apart]
                 names = ("examples", "wrong", "other", "wrong_arguments", "wrong_reading")
@@ -145,7 +146,7 @@ def calculator_use() -> str:
     """F1 with the calculator's result as it is and with others, of all runs that measured it."""
     conditions = ("as_is", "off", "shuffled", "wrong")
     rows = []
-    for run in load("calc", "paper") + load("calc", "small"):
+    for run in (run for scale in ("paper", "small", "drop") for run in load("calc", scale)):
         for numbers, use in run["metrics"].get("use", {}).items() if run["name"] not in ABLATIONS | LEADS else ():
             rows.append([link(run), numbers, f"{use['examples']:,}"])
             rows[-1] += [percent(use.get(condition, {}).get("f1")) for condition in conditions]
@@ -227,7 +228,7 @@ def adversarial() -> str:
         figures = [*(f"{row['seconds'][way]:.2f}" for way in ("batch", "one at a time")), f"{row['ratio']:.1f}"]
         rows.append([str(row["tokens"]), str(row["texts"]), *figures])
     header = ["T", "texts", "batch, s", "one at a time, s", "ratio"]
-    return table(header, rows or [["not run", "-", "-", "-", "-"]])
+    return table(header, rows)
 
 
 def train_step() -> str:
@@ -262,9 +263,9 @@ TABLES = {
     "calculator, paper scale": calculator_paper,
     "calculator, small scale": calculator_small,
     "calculator, digits": lambda: calculator_digits("paper", "table 4"),
-    "calculator, digits, errors": lambda: calculator_errors("paper", "table 4"),
+    "calculator, errors": lambda: calculator_errors("paper"),
     "calculator, few digits": lambda: calculator_digits("small", "few digits"),
-    "calculator, few digits, errors": lambda: calculator_errors("small", "few digits"),
+    "calculator, few digits, errors": lambda: calculator_errors("small"),
     "calculator, saliency": calculator_saliency,
     "calculator, leads": lambda: changes(LEADS),
     "calculator, ablations": lambda: changes(ABLATIONS),

@@ -1,6 +1,5 @@
 """What README says to type: every snippet of Python and every command, on models of a few steps and a little data."""
 
-import gzip
 import importlib
 import json
 import re
@@ -35,8 +34,8 @@ def folder(trained, tmp_path, monkeypatch):
     for name, repo in (("demo", "user/calculator"), ("reviews", "user/reviews")):
         (tmp_path / "runs" / name).symlink_to(trained[repo])
     for name in ("train", "unsup", "test"):
-        with gzip.open(tmp_path / f"{name}.jsonl.gz", "wt") as file:
-            file.write("".join(json.dumps({"text": f"a {name} of good films"}) + "\n" for _ in range(9)))
+        rows = [json.dumps({"text": f"a {name} of good films"}) + "\n" for _ in range(9)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(rows))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -105,3 +105,13 @@ def test_wrong_words_are_told(call, capsys):
     assert "no run has 'tabel'" in call("tabel")
     assert call("_plain", "--encoder", "bert") != 0
     assert "--option=value" in capsys.readouterr().err
+
+
+def test_results_without_a_wanted_report_are_not_done(tmp_path):
+    run = reproduce.Run("g", "a", 0, "calc/r.yaml", {"report_use": True, "report_errors": False})
+    (tmp_path / "calc").mkdir()
+    path = tmp_path / run.results
+    path.write_text(json.dumps({"metrics": {"f1": 1.0}}))
+    assert reproduce.state(run, tmp_path, tmp_path) == "not run"
+    path.write_text(json.dumps({"metrics": {"f1": 1.0, "use": {}}}))
+    assert reproduce.state(run, tmp_path, tmp_path) == "done"

@@ -51,6 +51,7 @@ def test_runs_of_another_form_or_weight_or_split_are_another_row(write):
     write("c", accuracy=83.0, relevance_measure="embedding_gradient")
     write("d", accuracy=84.0, relevance_measure="embedding_gradient", diversity_weight=0.5)
     write("diverse", accuracy=79.0, relevance_weight=0.0, diversity_weight=0.5)
+    write("sharp", accuracy=85.0, relevance_temperature=0.05)
     write("e", accuracy=90.0, split="validation")
     assert [(row[1], row[3], row[4]) for row in rows(relevance_tables.relevance_accuracy())] == [
         ("none", "80.0", "-"),
@@ -58,6 +59,7 @@ def test_runs_of_another_form_or_weight_or_split_are_another_row(write):
         ("l1, weight 0.1", "82.0", "2.0"),
         ("l1", "81.0", "1.0"),
         ("l1 of embedding gradient", "83.0", "3.0"),
+        ("l1, relevance_temperature 0.05", "85.0", "5.0"),
         ("l1 of embedding gradient, diversity 0.5", "84.0", "4.0"),
     ]
     assert [row[1:3] + row[4:5] for row in rows(relevance_tables.relevance_search())] == [["l1", "1", "90.0"]]
@@ -70,7 +72,7 @@ def test_a_pair_has_one_seed_and_the_same_vectors(write):
     write("plain", 3, 10.0, relevance_weight=0.0, vectors_sha256="other")
     write("l1", 3, 90.0)
     gain = rows(relevance_tables.relevance_accuracy())[1][4]
-    assert gain == "2.3 ± 3.8 (p 0.118)"  # Student's t of 1, 2 and 4
+    assert gain == "2.3 ± 3.8 (p 0.118, 3 pairs)"  # Student's t of 1, 2 and 4
 
 
 def test_the_gains_in_agreement_and_robustness_are_paired_too(write):
