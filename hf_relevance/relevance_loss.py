@@ -78,10 +78,13 @@ def score_gradient(
 
     if target_score == "logit_margin":
         return one_hot(best) - one_hot(other)
+    chosen = labels if target_score == "loss" and labels is not None else best
     probabilities = logits.softmax(-1)
+    others = probabilities.scatter(-1, chosen.unsqueeze(-1), 0.0)
+    # 1_k - p, without 1 - p_k, which rounds to 0 where the model is sure.
+    gradient = one_hot(chosen) * others.sum(-1, keepdim=True) - others
     if target_score == "loss":
-        return probabilities - one_hot(best if labels is None else labels)
-    gradient = one_hot(best) - probabilities
+        return -gradient
     if target_score == "probability":
         gradient = gradient * probabilities.gather(-1, best.unsqueeze(-1))
     return gradient
