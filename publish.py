@@ -59,6 +59,7 @@ def read_results(folder: Path) -> dict:
 def evaluation(results: dict) -> list[EvalResult]:
     """The entries of the card's model-index."""
     settings, metrics = results["settings"], results["metrics"]
+    names = {} if settings.get("data_dir") else DATASETS  # plain files may be split otherwise
     if results["family"] == "calc":
         dataset, split = settings["dataset"] or "calculator_qa", "validation"
         task = "question-answering", "Question answering"
@@ -75,7 +76,7 @@ def evaluation(results: dict) -> list[EvalResult]:
         EvalResult(
             task_type=task[0],
             task_name=task[1],
-            dataset_type=DATASETS.get(dataset, dataset),
+            dataset_type=names.get(dataset, dataset),
             dataset_name=dataset,
             dataset_config=config,
             dataset_split=split,

@@ -37,7 +37,7 @@ from train_relevance import RelevanceArguments, build_relevance_trainer, score_r
 # Options that name a run or a place, or change what is shown: no settings of the model.
 BOOKKEEPING = {"name", "seed", "results_dir", "output_dir", "resume_from_checkpoint", "logging_steps", "disable_tqdm"}
 BOOKKEEPING |= {"report_use", "report_errors", "report_saliency", "report_robustness", "score_split"}
-BOOKKEEPING |= {"data_dir", "vectors", "push_to_hub", "hub_model_id", "hub_private_repo", "hub_token"}
+BOOKKEEPING |= {"vectors", "push_to_hub", "hub_model_id", "hub_private_repo", "hub_token"}
 
 # family -> (its arguments, its training arguments, what builds its trainer, what scores it, given rows and arguments)
 FAMILIES = {

@@ -8,25 +8,18 @@ each text alone and without padding. Lengths are drawn from T/2 to T. Both are t
 figure is the median over turns of the ratio of that turn.
 """
 
-import argparse
-import json
-import statistics
-import time
-from pathlib import Path
-
 import torch
 
+from benchmarks.common import command_line, in_turn, write
 from hf_relevance import BiLSTMAttentionConfig, BiLSTMAttentionForClassification
 from hf_relevance.faithfulness import adversarial_attentions, read_texts
 
 LENGTHS, ROUNDS = (20, 200, 400), 3
 
 
-def search(model, inputs, steps: int) -> float:
-    """Seconds to read a batch and search."""
-    start = time.perf_counter()
+def search(model, inputs, steps: int) -> None:
+    """Reads a batch and searches."""
     adversarial_attentions(*read_texts(model, inputs), inputs["attention_mask"], steps=steps)
-    return time.perf_counter() - start
 
 
 def measure(length: int, texts: int, steps: int) -> dict:
@@ -40,25 +33,19 @@ def measure(length: int, texts: int, steps: int) -> dict:
         {name: tensor[row : row + 1, :n] for name, tensor in batch.items()} for row, n in enumerate(lengths.tolist())
     ]
     search(model, singles[0], 3)  # warms up
-    seconds = {"batch": [], "one at a time": []}
-    for _ in range(ROUNDS):
-        seconds["batch"].append(search(model, batch, steps))
-        seconds["one at a time"].append(sum(search(model, single, steps) for single in singles))
-    ratios = [one / all_ for one, all_ in zip(seconds["one at a time"], seconds["batch"], strict=True)]
-    return {
-        "tokens": length,
-        "texts": texts,
-        "steps": steps,
-        "seconds": {way: statistics.median(taken) for way, taken in seconds.items()},
-        "ratio": statistics.median(ratios),
+    ways = {
+        "batch": lambda: search(model, batch, steps),
+        "one at a time": lambda: [search(model, single, steps) for single in singles],
     }
+    timed = in_turn(ways, ROUNDS)
+    facts = {"tokens": length, "texts": texts, "steps": steps, "seconds": timed["seconds"]}
+    return facts | {"ratio": timed["ratio"]["one at a time"]}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--texts", type=int, default=128, help="texts in the batch")
     parser.add_argument("--steps", type=int, default=500, help="of Adam")
-    parser.add_argument("--output", type=Path, help="JSON file for the numbers")
     arguments = parser.parse_args()
     rows = []
     for length in LENGTHS:
@@ -66,10 +53,7 @@ def main() -> None:
         seconds = row["seconds"]
         figures = f"batch {seconds['batch']:.2f} s, one at a time {seconds['one at a time']:.2f} s: {row['ratio']:.1f}"
         print(f"T = {length:<4} {figures} times", flush=True)
-    if arguments.output:
-        facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), "rows": rows}
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(facts, indent=2) + "\n")
+    write(arguments.output, {"torch": torch.__version__, "threads": torch.get_num_threads(), "rows": rows})
 
 
 if __name__ == "__main__":

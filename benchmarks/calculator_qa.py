@@ -7,9 +7,7 @@ of its own, without the time to start Python. Its memory is the peak of what all
 the pages that they share counted once, and counted for each.
 """
 
-import argparse
 import contextlib
-import json
 import random
 import subprocess
 import sys
@@ -22,6 +20,7 @@ import psutil
 import pyarrow as pa
 from datasets import disable_progress_bars
 
+from benchmarks.common import command_line, write
 from dataset_scripts.calculator_qa.calculator_qa import BLOCK_ROWS, FEATURES, QUESTIONS, CalculatorQA, make_table
 
 BLOCKS = 40
@@ -139,9 +138,8 @@ def rates_on_one_core():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--rows", type=int, default=200_000, help="to export, by default 200,000")
-    parser.add_argument("--output", type=Path, help="JSON file for the numbers")
     arguments = parser.parse_args()
     disable_progress_bars()
     print(f"max_transfer, 10 owners, 7 digits, {ROWS:,} rows, one core")
@@ -155,10 +153,7 @@ def main():
         ratio = row["rows_per_second"] / exports[0]["rows_per_second"]
         peak = f"peak {row['peak_mb']:.0f} MB, {row['peak_mb_shared_for_each']:.0f} MB with shared pages for each"
         print(f"{num_proc} processes {row['rows_per_second']:>17,.0f} rows a second, ratio {ratio:.2f}, {peak}")
-    if arguments.output:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        numbers = {"datasets": datasets.__version__, "rows_per_second": rates, "export": exports}
-        arguments.output.write_text(json.dumps(numbers, indent=2) + "\n")
+    write(arguments.output, {"datasets": datasets.__version__, "rows_per_second": rates, "export": exports})
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+from benchmarks.common import write
 from dataset_scripts.drop.drop import Drop
 from dataset_scripts.drop.swapped_numbers import swap_numbers
 from hf_calc import CalculatorQAProcessor
@@ -53,8 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
             reaches = reach(processor, rows)
             result[split][name] = {kind: counts(rows[kind], reaches) for kind in ("answer_type", "question_type")}
         result[split]["swapped"] = swap_numbers(rows)[1]
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(result, indent=2) + "\n")
+        write(options.output, result)
     print(json.dumps(result, indent=2))
 
 

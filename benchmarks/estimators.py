@@ -16,14 +16,13 @@ and `passes` is how often the reader runs for one draw. The mean gradient is its
 that takes about 0.01 from the cosine.
 """
 
-import argparse
-import json
 import math
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
+from benchmarks.common import command_line, write
 from hf_calc import SymbolicLayer
 from hf_calc.plotting import estimator_figure
 from hf_calc.symbolic_layer import SEVERAL_RESULTS, combine_samples, log_probabilities
@@ -80,6 +79,12 @@ def exact_gradients(toy) -> dict[str, torch.Tensor]:
     return {name: torch.autograd.grad(v, scores, retain_graph=True)[0] for name, v in objectives.items()}
 
 
+def cosine_of_objectives() -> float:
+    """Of their exact gradients, mean over toys."""
+    exact = [exact_gradients(make_toy(seed)) for seed in range(TOYS)]
+    return sum(F.cosine_similarity(*gradients.values(), dim=0).item() for gradients in exact) / TOYS
+
+
 def draw_gradients(toy, estimator: str, temperature: float, num_samples: int, noise: bool, seed: int) -> torch.Tensor:
     """(DRAWS, D) gradients."""
     scores, candidate_ids, embedding, read = toy
@@ -127,8 +132,7 @@ def label(row: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, help="JSON file for the numbers")
+    parser = command_line(__doc__)
     parser.add_argument("--picture", type=Path, help="PNG file for a picture of them")
     arguments = parser.parse_args()
     rows = []
@@ -138,10 +142,10 @@ def main() -> None:
         row["label"] = label(row)
         figures = f"{row['cosine']:>7.3f} {row['norm']:>7.3f} {row['deviation']:>9.2f}"
         print(f"{row['label']:<42} {row['passes']:>6} {row['objective']:>10} {figures}", flush=True)
-    if arguments.output:
-        facts = {"torch": torch.__version__, "candidates": D, "toys": TOYS, "draws": DRAWS, "rows": rows}
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(facts, indent=2) + "\n")
+    facts = {"torch": torch.__version__, "candidates": D, "toys": TOYS, "draws": DRAWS}
+    facts |= {"cosine_of_objectives": cosine_of_objectives(), "rows": rows}
+    print(f"cosine of the exact gradients of loss and likelihood {facts['cosine_of_objectives']:.3f}")
+    write(arguments.output, facts)
     if arguments.picture:
         columns = ([row[name] for row in rows] for name in ("label", "cosine", "deviation"))
         estimator_figure(*columns).savefig(arguments.picture, dpi=150)

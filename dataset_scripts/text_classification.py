@@ -25,7 +25,7 @@ import tarfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
@@ -94,9 +94,8 @@ class TextClassificationConfig(datasets.BuilderConfig):
     def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
         """Key of the cache, with the sizes and times of the files to read: changed files are read again."""
         root = Path(self.source)
-        files = [path for path in (root, *root.glob("*"), *root.glob("*/*")) if path.is_file()]
-        stamps = sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
-        return super().create_config_id(config_kwargs | ({"stamps": stamps} if stamps else {}), custom_features)
+        files = (root, *root.glob("*"), *root.glob("*/*"))
+        return super().create_config_id(stamped(config_kwargs, files), custom_features)
 
 
 @dataclass
@@ -161,6 +160,12 @@ def clear_errors(path: Path | str) -> Iterator[None]:
         raise ConnectionError(f"{error}: connect to it, or read local files by data_dir or archive.") from error
     except (EOFError, UnicodeDecodeError, gzip.BadGzipFile, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is cut off or damaged ({error}): copy or download it again.") from error
+
+
+def stamped(config_kwargs: dict, files: Iterable[Path]) -> dict:
+    """The arguments of a builder, with the sizes and times of those of `files` that are there."""
+    stamps = sorted((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file())
+    return config_kwargs | ({"stamps": stamps} if stamps else {})
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:

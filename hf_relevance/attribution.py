@@ -143,18 +143,17 @@ def attention_agreement(
         For each measure, by its function's name, the results of the metric `attention_agreement`.
     """
     model.eval()
-    measures = {
-        "hidden_gradient": lambda inputs: hidden_gradient(model, inputs, target_score, constant_attention),
-        "embedding_gradient": lambda inputs: embedding_gradient(model, inputs, target_score),
-        "leave_one_out": lambda inputs: leave_one_out(model, inputs),
-    }
-    attentions, importances = [], {name: [] for name in measures}
+    options = {"target_score": target_score, "constant_attention": constant_attention}
+    attentions = []
+    importances = {name: [] for name in ("hidden_gradient", "embedding_gradient", "leave_one_out")}
     for inputs in batches:
         is_token = inputs["attention_mask"].bool()
         with torch.no_grad():
-            attentions += _by_text(model(**inputs, output_attentions=True).attentions, is_token)
-        for name, measure in measures.items():
-            importances[name] += _by_text(measure(inputs), is_token)
+            outputs = model(**inputs, output_attentions=True, **options)
+        attentions += _by_text(outputs.attentions, is_token)
+        importances["hidden_gradient"] += _by_text(outputs.gradient_importance, is_token)
+        importances["embedding_gradient"] += _by_text(embedding_gradient(model, inputs, target_score), is_token)
+        importances["leave_one_out"] += _by_text(leave_one_out(model, inputs), is_token)
 
     metric = evaluate.load(str(AGREEMENT))
     return {

@@ -35,8 +35,8 @@ class RelevanceTrainingArguments(TrainingArguments):
     1e-3, constant; per_device_train_batch_size 32; num_train_epochs 8; weight_decay 1e-5; and the optimizer. With
     load_best_model_at_end, metric_for_best_model is accuracy.
 
-    The default loss is the poster's, whose target is almost uniform in all but short texts: it flattens the attention
-    (`relevance_loss` has the numbers). relevance_normalizer l1 with a relevance_weight of 0.1 keeps it peaked.
+    The default loss is the poster's, whose target is almost uniform in all but short texts: it flattens the attention.
+    relevance_normalizer l1 with a relevance_weight of 0.1 keeps it peaked (`relevance_loss` says more).
 
     What is trained on proves nothing: with relevance_measure embedding_gradient the agreement with that gradient is no
     independent evidence any more, and leave-one-out alone is. diversity_weight trains on no measure at all.
@@ -188,8 +188,9 @@ class RelevanceTrainer(Trainer):
             args.relevance_detach_target,
             args.relevance_direction,
         )
-        cone = conicity(outputs.hidden_states[-1], attention_mask)
         # A part of weight 0 is logged, but not worth a backward pass.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and bool(args.diversity_weight)):
+            cone = conicity(outputs.hidden_states[-1], attention_mask)
         parts = ((args.relevance_weight, relevance), (args.diversity_weight, cone))
         loss = cross_entropy + sum(weight * part for weight, part in parts if weight)
         if model.training:

@@ -62,8 +62,9 @@ RULES = [
     ("hf_relevance/trainer.py", f"{MODEL} .attribution", ANY),  # a measure of importance to train on
     ("hf_*/*.py", MODEL, ANY),  # trainer, attribution and whatever else reads a model
     ("dataset_scripts/*.py", "dataset_scripts* hub", ANY),
-    ("benchmarks/*.py", "hf_* dataset_scripts*", ANY),
-    ("tests/*.py", "hf_* dataset_scripts* tests* train_* adapters reproduce", ANY),
+    ("benchmarks/common.py", "", ANY),
+    ("benchmarks/*.py", "hf_* dataset_scripts* benchmarks.common", ANY),
+    ("tests/*.py", "hf_* dataset_scripts* benchmarks* tests* train_* adapters reproduce", ANY),
     ("hub.py", "", ANY),
     ("reproduce.py", "", ANY),
     ("adapters.py", "hub", ANY),

@@ -283,7 +283,21 @@ def test_the_card_has_the_numbers_of_the_results_and_no_others(hub, train, folde
     ("repo", "changes", "words"),
     [
         (CALC, {"dataset": "nuts"}, "from `nuts`, 8 questions"),
-        (CALC, {"dataset": "drop"}, "Questions on real text, DROP in the configuration `max_transfer`.\n"),
+        (CALC, {"dataset": "drop"}, "in the configuration `max_transfer`:\n8 questions to train on and 5 for valid"),
+        (CALC, {"dataset": "drop", "data_dir": "x"}, "plain files, which may be split otherwise than the Hub's:\n8"),
+        (CALC, {"dataset": "drop", "add_swapped": True}, "Some training questions come twice, the second"),
+        (
+            CALC,
+            {"dataset_config": "argmax_generalization"},
+            "numbers of 1 to 1 digits in training, and of 2 in validation, which asks `argmax` alone, 8 questions",
+        ),
+        (
+            CALC,
+            {"dataset_config": "argmax_generalization"},
+            "1 to 1 digits a number, and was scored with 2 alone: of other",
+        ),
+        (CALC, {"gradient_accumulation_steps": 3}, "2 steps of 24 questions"),
+        (REVIEWS, {"gradient_accumulation_steps": 3}, "2 steps of 96 texts"),
         (CALC, {"curriculum": ["max_plain:2:1:9"]}, "configuration:owners:digits:questions: `max_plain:2:1:9`.\n"),
         (
             CALC,
@@ -292,6 +306,8 @@ def test_the_card_has_the_numbers_of_the_results_and_no_others(hub, train, folde
         ),
         (CALC, {"use_calculator": False}, "span extraction, without a calculator"),
         (CALC, {"gumbel_noise": False}, "trained by straight-through gradients without noise."),
+        (CALC, {"estimator": "marginal"}, "trained by the estimator `marginal`."),
+        (CALC, {"estimator": "straight_through", "gumbel_noise": False}, "estimator `straight_through` without noise"),
         (CALC, {}, "trained by a straight-through Gumbel-Softmax."),
         (CALC, {"search_comparisons": True}, "Gumbel-Softmax and a search for what explains the answers to comp"),
         (CALC, {"hide_arguments": True}, "that string. Of the two numbers it sees in the text only that they are"),
@@ -308,9 +324,29 @@ def test_a_card_has_no_holes(hub, train, folders, repo, changes, words, monkeypa
     card = ModelCard.load(repo)
     assert words in card.text
     assert not re.search(r"\{\{|\}\}|\{%|%\}|None", card.text)
-    assert card.data.eval_results[0].dataset_name == changes.get(
-        "dataset", "calculator_qa" if repo == CALC else "reviews"
-    )
+    name = changes.get("dataset", "calculator_qa" if repo == CALC else "reviews")
+    assert card.data.eval_results[0].dataset_name == name
+    is_the_hubs = name == "drop" and "data_dir" not in changes
+    assert card.data.eval_results[0].dataset_type == ("ucinlp/drop" if is_the_hubs else name)
+
+
+@pytest.mark.parametrize("repo", FILES)
+def test_a_card_counts_the_rows_of_a_step_over_processes(train_py, folders, repo):
+    path = folders[repo] / "results.json"
+    results = json.loads(path.read_text())
+    for processes, rows in (({}, "8" if repo == CALC else "32"), ({"processes": 2}, "16" if repo == CALC else "64")):
+        path.write_text(json.dumps(results | {"hardware": {"device": "cpu", "cpus": 2} | processes}))
+        assert f"2 steps of {rows} " in train_py["render_card"](folders[repo], repo).text
+
+
+def test_the_card_of_a_baseline_speaks_of_no_calculations(train_py, folders):
+    path = folders[CALC] / "results.json"
+    results = json.loads(path.read_text())
+    results["settings"]["use_calculator"] = False
+    del results["metrics"]["argument_accuracy"]
+    path.write_text(json.dumps(results))
+    text = train_py["render_card"](folders[CALC], CALC).text
+    assert not re.search("It calculates|was given|argument accuracy", text)
 
 
 @pytest.mark.parametrize("repo", FILES)

@@ -91,6 +91,7 @@ def test_a_run_on_drop_scores_by_type_and_with_swapped_numbers(train, tmp_path):
     results = json.loads((tmp_path / "results" / "calc" / "drop-seed0.json").read_text())
     by = results["metrics"]["by"]
     assert results["scale"] == "drop"
+    assert results["settings"]["data_dir"] == tmp_path.name
     assert results["examples"] == {"train": 7, "validation": 4}  # all but the count came twice
     assert {kind: group["examples"] for kind, group in by["answer_type"].items()} == {"number": 3, "span": 1}
     assert by["question_type"].keys() == {"comparison", "difference", "complement", "count"}

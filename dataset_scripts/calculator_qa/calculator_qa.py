@@ -25,8 +25,9 @@ In the `flip` configs, which the paper does not have, A has more than B before g
     A gives t:    a > b, and half of the rows have a - t > b (no flip), half a - t < b (flip);
     A receives t: a < b, and half of the rows have a + t > b (flip), half a + t < b (no flip).
 So A's role alone says who has more at first, and given the role A wins half of the time: a solver that ignores the
-transfer is right in exactly 50% of the argmax rows. In the other configs of one transfer it is right in 76% of them.
-With two transfers a solver that ignores one of them is right in 76% or 77%, and one that ignores both in 70% to 72%.
+transfer is right in exactly 50% of the argmax rows. In the other configs of one transfer it is right in 76% of them,
+with 7 digits. With two transfers of 7 digits a solver that ignores one of them is right in 76% or 77%, and one that
+ignores both in 70% to 72%.
 
 Rows follow from the parameters and the seed alone. A block has its own generator, so any number of processes makes the
 same rows. Whoever changes what is made raises `VERSION`, by which the cache tells new from old.

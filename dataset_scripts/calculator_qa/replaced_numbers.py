@@ -101,4 +101,6 @@ def replace_numbers(rows: datasets.Dataset, seed: int = 0) -> datasets.Dataset:
     rows = rows.remove_columns({"gold_chains"}.intersection(rows.column_names))
     rng = default_rng(seed)
     replaced = [row for row in (replace_row(row, rng) for row in rows) if row is not None]
-    return datasets.Dataset.from_list(replaced, features=rows.features)
+    # By columns, which there are even where no row is left.
+    columns = {name: [row[name] for row in replaced] for name in rows.features}
+    return datasets.Dataset.from_dict(columns, features=rows.features)

@@ -41,7 +41,7 @@ from typing import ClassVar
 import datasets
 
 from dataset_scripts.export import errors_in_a_line, export, parse
-from dataset_scripts.text_classification import clear_errors, read_lines
+from dataset_scripts.text_classification import clear_errors, read_lines, stamped
 
 VERSION = datasets.Version("1.0.0")
 SPLITS = ("train", "validation")
@@ -116,8 +116,7 @@ class DropConfig(datasets.BuilderConfig):
     def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
         """Key of the cache, with the sizes and times of the files to read: changed files are read again."""
         files = Path(self.data_dir, "drop").glob("*.jsonl.gz") if self.data_dir else ()
-        stamps = sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
-        return super().create_config_id(config_kwargs | ({"stamps": stamps} if stamps else {}), custom_features)
+        return super().create_config_id(stamped(config_kwargs, files), custom_features)
 
 
 def is_number(text: str) -> bool:
@@ -210,8 +209,10 @@ def folder_rows(folder: Path, split: str) -> Iterator[dict]:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(f"{place} is not JSON ({error}): copy the file again.") from error
-        if not isinstance(row, dict) or row.keys() != COLUMNS or not row["answers"]:
-            raise ValueError(f"{place} must be an object of {', '.join(sorted(COLUMNS))}, got {line[:80]!r}.")
+        is_row = isinstance(row, dict) and row.keys() == COLUMNS
+        if not is_row or not row["answers"] or not isinstance(row["answers"], list):
+            columns = ", ".join(sorted(COLUMNS))
+            raise ValueError(f"{place} must be an object of {columns}, with a list of answers, got {line[:80]!r}.")
         kind = answer_type(row["answers"][0], row["question"], row["passage"])
         yield make_row(**row, kind=kind)
 

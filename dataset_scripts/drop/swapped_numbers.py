@@ -410,7 +410,10 @@ def swap_numbers(rows: datasets.Dataset, seed: int = 0) -> tuple[datasets.Datase
                 counts[row["question_type"]][str(reason)] += 1
             else:
                 counts[row["question_type"]]["swapped"] += 1
-    features = rows.features | {"changed": datasets.List(datasets.List(datasets.Value("string")))}
-    return datasets.Dataset.from_list(swapped, features=datasets.Features(features)), {
+    changed = {"changed": datasets.List(datasets.List(datasets.Value("string")))}
+    features = datasets.Features(rows.features | changed)
+    # By columns, which there are even where no row is left.
+    columns = {name: [row[name] for row in swapped] for name in features}
+    return datasets.Dataset.from_dict(columns, features=features), {
         kind: dict(count.most_common()) for kind, count in counts.items()
     }

@@ -109,8 +109,10 @@ def test_export(tmp_path):
 def test_errors(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"train\.jsonl\.gz is missing"):
         build(tmp_path, data_dir=str(tmp_path))
-    write(tmp_path, answers=[])
-    with pytest.raises(ValueError, match="line 1 must be an object of answers, passage, passage_id, question, got"):
-        build(tmp_path, data_dir=str(tmp_path))
+    needed = "line 1 must be an object of answers, passage, passage_id, question, with a list of answers, got"
+    for answers in ([], "59"):
+        write(tmp_path, answers=answers)
+        with pytest.raises(ValueError, match=needed):
+            build(tmp_path, data_dir=str(tmp_path))
     with pytest.raises(ValueError, match="question_types must be among"):
         Drop(question_types=("sum",))

@@ -94,6 +94,12 @@ def test_a_text_is_left_out_if_no_numbers_of_its_lengths_change_the_answer():
     assert replace_numbers(rows)["id"] == possible
 
 
+def test_where_nothing_fits_no_row_is_left():
+    rows = make_rows(owners=3, digits=3)
+    replaced = replace_numbers(rows.select([]))
+    assert (len(replaced), replaced.features) == (0, rows.features)
+
+
 def test_the_same_seed_makes_the_same_numbers_and_another_others():
     rows = make_rows(owners=3, digits=4)
     texts = [replace_numbers(rows, seed)["passage"] for seed in (0, 0, 1)]

@@ -121,3 +121,5 @@ def test_all_rows_and_the_reasons():
     assert new["id"][:] == rows["id"][: len(COMPARISONS)]
     assert counts["comparison"] == {"swapped": len(COMPARISONS), "larger or smaller is not asked for": 1}
     assert swap_numbers(rows)[0].to_list() == new.to_list()
+    none, _ = swap_numbers(rows.select([len(COMPARISONS)]))
+    assert (len(none), none.features) == (0, new.features)

@@ -116,7 +116,11 @@ def test_attention_agreement_is_the_metric_of_each_measure_text_by_text(make_mod
     model = make_model(num_labels=3).train()
     options = {"target_score": "probability", "constant_attention": True}
     batches = [{name: tensor[rows] for name, tensor in batch.items()} for rows in (slice(0, 4), slice(4, 6))]
+    readings = []
+    handle = model.bilstm.register_forward_hook(lambda *_: readings.append(1))
     agreement = attention_agreement(model, batches, **options)
+    handle.remove()
+    assert len(readings) == 2 * 4  # attention with its gradient, that at the embeddings, texts whole and shortened
     assert not model.training
     attentions = model(**batch, output_attentions=True).attentions.detach()
     measures = {

@@ -69,6 +69,15 @@ def test_score_gradient_equals_autograd(target_score, num_labels, labeled):
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("target_score", TARGET_SCORES)
+@pytest.mark.parametrize(("dtype", "margin"), [(torch.bfloat16, 8.0), (torch.float32, 20.0)])
+def test_score_gradient_of_two_labels_has_one_direction_however_sure_the_model_is(target_score, dtype, margin):
+    logits = torch.tensor([[margin, 0.0], [0.0, margin]], dtype=dtype)
+    gradient = score_gradient(logits, target_score)
+    assert (gradient != 0).all()
+    assert torch.equal(gradient[:, 0], -gradient[:, 1])
+
+
 @pytest.mark.parametrize("normalizer", NORMALIZERS)
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_loss_is_zero_at_the_target_and_positive_elsewhere(texts, normalizer, direction):

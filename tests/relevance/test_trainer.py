@@ -212,6 +212,14 @@ def test_weight_0_is_plain_cross_entropy_exactly(train):
     assert any(not torch.equal(parameter, weights(plain)[name]) for name, parameter in weights(related).items())
 
 
+def test_conicity_of_weight_0_has_no_graph(train, monkeypatch):
+    cones = []
+    monkeypatch.setattr("hf_relevance.trainer.conicity", lambda *states: cones.append(conicity(*states)) or cones[-1])
+    for weight in (0.0, 0.5):
+        train(diversity_weight=weight, max_steps=1)
+    assert [cone.requires_grad for cone in cones] == [False, True]
+
+
 def test_the_loss_draws_attention_to_the_gradient(train):
     # The claim of the whole: from the same start, what is trained with the l1 form ends with a lower l1 loss.
     def final(weight):

@@ -1,0 +1,41 @@
+"""What the benchmarks share, and that the ways which one of them times compute the same."""
+
+import pytest
+import torch
+
+from benchmarks.common import in_turn
+from benchmarks.relevance_step import make_losses
+from hf_relevance import BiLSTMAttentionConfig, BiLSTMAttentionForClassification
+
+
+def test_ways_are_timed_in_turn_and_held_against_the_first_of_their_round(monkeypatch):
+    now, calls = 0, []
+    durations = {"a": iter([9, 1, 2, 4]), "b": iter([9, 3, 2, 40])}
+
+    def way(name):
+        nonlocal now
+        calls.append(name)
+        now += next(durations[name])
+
+    monkeypatch.setattr("benchmarks.common.time.perf_counter", lambda: now)
+    timed = in_turn({"a": lambda: way("a"), "b": lambda: way("b")}, rounds=3, warm_up=1)
+    assert timed == {"seconds": {"a": 2, "b": 3}, "ratio": {"a": 1, "b": 3}}
+    assert calls == ["a", "b"] * 4
+
+
+def test_the_ways_of_a_step_have_the_same_loss_where_they_should(tmp_path):
+    sizes = {"vocab_size": 40, "embedding_size": 6, "hidden_size": 8, "attention_size": 5, "initializer_range": 1.0}
+    model = BiLSTMAttentionForClassification(BiLSTMAttentionConfig(**sizes))
+    ids = torch.randint(1, 40, (4, 7))
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.tensor([0, 1, 0, 1])}
+    found = {}
+    for way, loss in make_losses(model, str(tmp_path)).items():
+        model.zero_grad()
+        value = loss(batch)
+        value.backward()
+        found[way] = [value.item(), *(parameter.grad.clone() for parameter in model.parameters())]
+    torch.testing.assert_close(found["autograd"], found["closed form"], rtol=1e-4, atol=1e-5)
+    losses = [found[way][0] for way in ("cross entropy", "closed form", "embedding gradient")]
+    assert losses[0] == pytest.approx(model(**batch).loss.item(), rel=1e-5)
+    assert losses[0] < min(losses[1:])
+    assert losses[1] != pytest.approx(losses[2], rel=1e-3)
