@@ -13,7 +13,6 @@ from adapters import BASE, add_adapter
 from hf_calc import (
     BertForCalculatorQA,
     CalculatorQAConfig,
-    CalculatorQADataCollator,
     CalculatorQATrainer,
     CalculatorQATrainingArguments,
 )
@@ -47,7 +46,6 @@ def make_trainer(sizes, processor, tmp_path):
         return CalculatorQATrainer(
             model=add_adapter(model, processor, "calc", 2, tmp_path),
             args=CalculatorQATrainingArguments(tmp_path, **{"save_strategy": "no"} | defaults | options),
-            data_collator=CalculatorQADataCollator(processor, comparisons="search_comparisons" in facts),
             train_dataset=Dataset.from_list(ROWS),
             eval_dataset=Dataset.from_list(ROWS),
             processing_class=processor,
