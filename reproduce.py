@@ -53,12 +53,11 @@ class Run(NamedTuple):
         """The words that run it, or go on with it."""
         options = self.options | {"name": self.name, "seed": self.seed, "results_dir": results_dir}
         options |= {"output_dir": runs_dir / self.folder, "resume_from_checkpoint": "last"}
-        if self.after:
-            options["encoder"] = runs_dir / f"{self.after}-seed{self.seed}"
         words = [sys.executable, "-m", "accelerate.commands.launch", "train.py", f"recipes/{self.recipe}"]
         for name, value in options.items():
             words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
-        return words + more
+        # Of an option given twice, the last one counts.
+        return words + more + ([f"--encoder={runs_dir / self.after}-seed{self.seed}"] if self.after else [])
 
 
 def read_runs(path: Path = EXPERIMENTS) -> list[Run]:
@@ -99,7 +98,7 @@ def main() -> None:
     parser.add_argument("--runs_dir", type=Path, default=Path("runs"), help="folder of models and checkpoints")
     arguments, more = parser.parse_known_args()
     places = [(ROOT / folder).absolute() for folder in (arguments.results_dir, arguments.runs_dir)]
-    if stray := [word for word in more if not re.fullmatch("--[a-z_]+=.*", word)]:
+    if stray := [word for word in more if not re.fullmatch(r"--\w+=.*", word)]:
         parser.error(f"options of train.py are handed on as --option=value, got {' '.join(stray)}")
     runs, words = read_runs(), arguments.words or [""]
     for word in words:

@@ -30,7 +30,7 @@ from adapters import adapter_settings
 from hf_calc import CalculatorQATrainingArguments
 from hf_relevance import RelevanceTrainingArguments
 from hub import CARD, check_target, errors_in_a_line, replace_files
-from publish import RESULTS, push, push_command, render_card
+from publish import ADAPTER, CONFIG, RESULTS, push, push_command, render_card
 from train_calc import CalculatorQAArguments, build_calculator_trainer, score_calculator
 from train_relevance import RelevanceArguments, build_relevance_trainer, score_relevance
 
@@ -165,7 +165,17 @@ def put_aside(folder: str) -> None:
 
 
 def carry_out(family: str, arguments, run, given: set[str]) -> None:
-    """Trains and scores; only then replaces what an earlier run left by model, predictions, results and card."""
+    """Trains and scores; only then replaces what an earlier run left by model, predictions, results and card.
+
+    Raises:
+        ValueError: output_dir has an adapter and this run trains a whole model, or the other way round.
+    """
+    other, what = (CONFIG, "a whole model") if arguments.lora_rank else (ADAPTER, "an adapter")
+    if Path(run.output_dir, other).is_file():
+        raise ValueError(
+            f"{run.output_dir} has {what} ({other}), beside which a run with lora_rank={arguments.lora_rank} would "
+            "leave the other kind: give another output_dir, or remove this one"
+        )
     if run.use_cpu:
         keep_freed_memory()
         if torch.get_num_threads() == 1:  # what `accelerate launch` sets where nobody said otherwise

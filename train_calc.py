@@ -14,7 +14,6 @@ from dataset_scripts.drop.swapped_numbers import swap_numbers
 from hf_calc import (
     BertForCalculatorQA,
     CalculatorQAConfig,
-    CalculatorQADataCollator,
     CalculatorQAProcessor,
     CalculatorQATrainer,
     CalculatorQATrainingArguments,
@@ -95,6 +94,8 @@ class CalculatorQAArguments:
             raise ValueError(f"data_dir is for dataset: drop alone, not for {self.dataset}")
         if self.add_swapped and self.dataset != "drop":
             raise ValueError(f"add_swapped is for dataset: drop alone, not for {self.dataset}")
+        if self.dataset == "drop" and (self.report_errors or self.report_saliency):
+            raise ValueError("report_errors and report_saliency are for generated data, not for drop: leave them out")
         if self.digit_places and not self.digit_tokens:
             raise ValueError(f"digit_places={self.digit_places} needs digit_tokens, which alone have a place")
 
@@ -125,6 +126,11 @@ def load_calculator_data(arguments: CalculatorQAArguments) -> DatasetDict:
             data["train"] = concatenate_datasets([data["train"], swapped.remove_columns("changed")])
     elif arguments.dataset is not None:
         data = load_dataset(arguments.dataset, arguments.dataset_config)
+        if not {"train", "validation"} <= data.keys():
+            raise ValueError(
+                f"{arguments.dataset} has {data.column_names}; it needs the splits train and validation, each with "
+                "the columns question, passage and answer"
+            )
     else:
         names = ("owners", "digits", "train_size", "validation_size")
         sizes = {name: getattr(arguments, name) for name in names}
@@ -166,7 +172,6 @@ def build_calculator_trainer(
     trainer = CalculatorQATrainer(
         model=model,
         args=run,
-        data_collator=CalculatorQADataCollator(processor, comparisons=arguments.search_comparisons),
         train_dataset=data["train"],
         eval_dataset=data["validation"],
         processing_class=processor,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from .span_decoding import best_spans
+from .span_decoding import best_spans, first_rows
 
 SHARES = ("of_numbers", "of_all", "first_digits", "calculator", "by_length")
 
@@ -50,7 +50,7 @@ def token_saliency(model, inputs) -> list[TokenSaliency]:
             outputs = model(**inputs)
             best = best_spans(outputs)
             _, num_windows = torch.unique_consecutive(outputs.example_ids, return_counts=True)
-            row = num_windows.cumsum(0) - num_windows + best.window[:, 0]  # (E,)
+            row = first_rows(num_windows) + best.window[:, 0]  # (E,)
             positions, is_text = outputs.position_ids[row], outputs.segment_ids[row] >= 0
             log_p = 0.0
             for logits, place in ((outputs.start_logits, best.start), (outputs.end_logits, best.end)):

@@ -92,6 +92,11 @@ def format_number(value: Decimal) -> str:
     return f"{value.normalize(_CONTEXT):f}" if value else "0"
 
 
+def pair_arguments(num_quantities: int) -> torch.Tensor:
+    """All unordered pairs (i, j), i < j, of N numbers as (N (N - 1) / 2, 2), the pairs of fewer numbers first."""
+    return torch.tril_indices(num_quantities, num_quantities, offset=-1).flip(0).T
+
+
 def pack_left(values: torch.Tensor, keep: torch.Tensor, fill: int) -> torch.Tensor:
     """Moves the kept entries of each row to its front, in order, and fills the rest.
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from .calculator import DECIMALS, INTEGER_DIGITS, TOKENS, Calculator, Numbers
+from .calculator import DECIMALS, INTEGER_DIGITS, TOKENS, Calculator, Numbers, pair_arguments
 
 NOTHING = 0  # the candidate that calculates nothing, and the known number that is none
 STEP_MARK = " ; "  # between the results of two steps in a text; one token, as the [SEP] that the model reads there
@@ -52,8 +52,7 @@ def step_arguments(num_known: int) -> torch.Tensor:
     >>> step_arguments(4).tolist()
     [[0, 0], [1, 2], [1, 3], [2, 3]]
     """
-    pairs = torch.tril_indices(num_known - 1, num_known - 1, offset=-1).flip(0).T + 1
-    return F.pad(pairs, (0, 0, 1, 0), value=NOTHING)
+    return F.pad(pair_arguments(num_known - 1) + 1, (0, 0, 1, 0), value=NOTHING)
 
 
 def step_candidates(calculator: Calculator, known: Numbers, room: torch.Tensor) -> StepCandidates:
@@ -90,7 +89,8 @@ def answer_places(results: StepResults, answers: Numbers) -> torch.Tensor:
 
 def is_answer(numbers: Numbers, answers: Numbers) -> torch.Tensor:
     """Which of (B, ...) numbers equal one of the row's (B, A) spellings of the answer; what is no number does not."""
-    shape = (len(answers.mantissa), *[1] * (numbers.mantissa.dim() - 1), -1)
+    rows, spellings = answers.mantissa.shape
+    shape = (rows, *[1] * (numbers.mantissa.dim() - 1), spellings)
     same = [n.unsqueeze(-1) == wanted.view(shape) for n, wanted in zip(numbers, answers, strict=True)]
     return (same[0] & same[1]).any(-1) & (numbers.decimals >= 0)
 

@@ -55,8 +55,9 @@ def _parser() -> argparse.ArgumentParser:
             "--max_length",
             metavar="N",
             type=int,
-            help="tokens that the model reads at once, room for the calculator's results included; a longer context "
-            "is read in windows (default: as the model was saved)",
+            help="tokens that the model reads at once, room for the calculator's results included, though those of "
+            "several steps may go on to the model's own limit; a longer context is read in windows (default: as the "
+            "model was saved)",
         )
         command.add_argument(
             "--stride",
@@ -96,7 +97,8 @@ def _example(arguments: argparse.Namespace) -> dict[str, str]:
         if arguments.question is None or arguments.context is None:
             raise ValueError("a question needs --question and --context, or --examples FILE")
         return {"question": arguments.question, "passage": arguments.context}
-    lines = Path(arguments.examples).read_text(encoding="utf-8").splitlines()
+    with open(arguments.examples, encoding="utf-8") as file:
+        lines = [*file]  # a text may hold what `str.splitlines` takes for an end of a line
     if not 0 <= arguments.row < len(lines):
         raise ValueError(f"{arguments.examples} has {len(lines)} rows, counted from 0, and no row {arguments.row}")
     row = json.loads(lines[arguments.row])

@@ -144,7 +144,7 @@ class ComparisonSearch(nn.Module):
         signs = values.new_tensor([1, -1, -1, 1])  # what each way to combine adds to first - second
         change = torch.cat([(values.unsqueeze(-1) * signs).flatten(1), values.new_zeros(batch, 1)], 1)
         difference = (values.unsqueeze(2) - values.unsqueeze(1)).unsqueeze(-1) + change.view(batch, 1, 1, -1)
-        gives = (difference.sign() == (2 * choice - 1).view(-1, 1, 1, 1)) & (choice >= 0).view(-1, 1, 1, 1)
+        gives = difference.sign() == (2 * choice - 1).view(-1, 1, 1, 1)  # neither: -3, which is no sign
         right = scores.masked_fill(~gives, LOWEST).flatten(1)
         total = right.logsumexp(-1)
         is_explained = total > LOWEST / 2

@@ -33,8 +33,9 @@ class CalculatorQAConfig(BertConfig):
         kwargs: everything of `BertConfig`.
 
     Raises:
-        ValueError: no arguments, no steps, several steps or places without all that they need, or the model was saved
-            by a newer version than this code can read.
+        ValueError: no arguments, no steps, several steps or places without all that they need, search_comparisons
+            without use_calculator, two arguments and a single step, hide_arguments without use_calculator and a single
+            step, or the model was saved by a newer version than this code can read.
     """
 
     model_type = "calculator_qa"

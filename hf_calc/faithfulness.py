@@ -15,7 +15,7 @@ import torch
 
 from .calculator import format_number
 from .chains import NOTHING
-from .span_decoding import SpanPredictions
+from .span_decoding import SpanPredictions, first_rows
 from .symbolic_layer import SymbolicLayerOutput
 
 CONDITIONS = ("off", "shuffled", "wrong")
@@ -28,7 +28,8 @@ def calculator_use(trainer, rows, seed: int = 0) -> dict[str, float | dict[str, 
     - off: none; of several steps, each does nothing.
     - shuffled: that of another example of the batch.
     - wrong: that of another pair of the same example, drawn among those whose result reads otherwise and holds no
-      right answer. A step that did nothing still does.
+      right answer. A step that did nothing still does. Over the ceiling of a `SymbolicFunction`, where a batch does
+      not say which results are right, it may hold one.
 
     A model that uses the result loses with each of them; one that answers without it keeps its scores.
 
@@ -67,33 +68,44 @@ def answers_with_other_results(trainer, rows, condition: str, seed: int = 0) -> 
         batch_rows = rows.select(places)
         batch = trainer.data_collator([*batch_rows])
         source = torch.arange(len(batch["example_ids"]))  # (B,) the row whose result a row is given
-        others = []
+        others, chosen = [], None
         if condition == "shuffled":
             source = rows_of_others(batch["example_ids"], generator)
-            others = results_of_others(trainer, batch, source)
+            others, chosen = results_of_others(trainer, batch, source)
         tokenizer, vocab_size = trainer.processing_class.tokenizer, trainer.model.config.vocab_size
         replace = result_replacer(condition, batch, tokenizer, vocab_size, generator, unchanged, iter(others))
-        predictions = predict_hooked(trainer, batch, replace)
-        predictions, examples = in_texts_of_source(predictions, batch, source)
+        predictions = predict_hooked(trainer, batch, {trainer.model.symbolic_layer: replace})
+        predictions, examples = in_texts_of_source(predictions, batch, source, chosen)
         answers += trainer.decode_predictions(predictions, batch_rows.select(examples))
     return answers, 100 * torch.cat(unchanged).float().mean().item()
 
 
-def predict_hooked(trainer, batch: dict, hook) -> SpanPredictions:
-    """The best spans of a batch, while the symbolic layer has a forward hook."""
-    handle = trainer.model.symbolic_layer.register_forward_hook(hook)
+def predict_hooked(trainer, batch: dict, hooks: dict) -> SpanPredictions:
+    """The best spans of a batch, while modules have forward hooks."""
+    handles = [module.register_forward_hook(hook) for module, hook in hooks.items()]
     try:
         _, predictions, _ = trainer.prediction_step(trainer.model, batch, prediction_loss_only=False)
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
     return SpanPredictions(*(field.cpu() for field in predictions))
 
 
-def results_of_others(trainer, batch: dict, source: torch.Tensor) -> list[tuple[SymbolicLayerOutput, ...]]:
-    """What each call of the symbolic layer returns for a batch as it is, and the same with the rows (B,) of others."""
-    as_is = []
-    predict_hooked(trainer, batch, lambda layer, inputs, output: as_is.append(output))
-    return [(own, SymbolicLayerOutput(*(field[source.to(field.device)] for field in own))) for own in as_is]
+def results_of_others(trainer, batch: dict, source: torch.Tensor) -> tuple[list, torch.Tensor]:
+    """The results for a batch as it is, and those of others.
+
+    Returns:
+        What each call of the symbolic layer returns, and the same with the rows (B,) of others, in pairs; and
+        `argument_index` of the model's output, which counts all candidates also over the ceiling of a function.
+    """
+    as_is, chosen = [], []
+    hooks = {
+        trainer.model.symbolic_layer: lambda layer, inputs, output: as_is.append(output),
+        trainer.model: lambda model, inputs, output: chosen.append(output.argument_index.cpu()),
+    }
+    predict_hooked(trainer, batch, hooks)
+    others = [SymbolicLayerOutput(*(field[source.to(field.device)] for field in own)) for own in as_is]
+    return list(zip(as_is, others, strict=True)), chosen[0]
 
 
 def result_replacer(
@@ -132,7 +144,7 @@ def result_replacer(
                 labels[:, NOTHING] = 1.0
                 labels[output.index == NOTHING] = 1.0
             else:
-                labels = batch["argument_labels"]
+                labels = batch.get("argument_labels")
             scores = scores_of_wrong(scores, candidate_ids, output.token_ids, layer.pad_token_id, labels, generator)
             replaced = layer.forward(scores, candidate_ids, *rest)
         replaced = replaced._replace(scores=output.scores)  # the choice, which stays the model's own
@@ -175,7 +187,7 @@ def rows_of_others(example_ids: torch.Tensor, generator: torch.Generator) -> tor
         again where that one has fewer. A batch of one example keeps its own.
     """
     num_windows = torch.bincount(example_ids)  # (E,)
-    first_row = num_windows.cumsum(0) - num_windows
+    first_row = first_rows(num_windows)
     order = torch.randperm(len(num_windows), generator=generator)
     other = torch.empty_like(order)
     other[order] = order.roll(1)
@@ -189,7 +201,7 @@ def scores_of_wrong(
     candidate_ids: torch.Tensor,
     result_ids: torch.Tensor,
     pad_token_id: int,
-    labels: torch.Tensor,
+    labels: torch.Tensor | None,
     generator: torch.Generator,
 ) -> torch.Tensor:
     """Scores whose best candidate is a wrong one drawn at random, or as they were where a row has none.
@@ -198,20 +210,20 @@ def scores_of_wrong(
         scores: (B, D) of the candidates.
         candidate_ids: (B, D, L).
         result_ids: (B, L) of the result that is not to be chosen.
-        labels: (B, D) 1.0 at right candidates, which are not drawn; of another shape they belong to other candidates.
+        labels: (B, D) 1.0 at right candidates, which are not drawn; None where it is unknown which are right.
 
     Returns:
         (B, D).
     """
     is_wrong = (candidate_ids != result_ids.unsqueeze(1)).any(-1) & (candidate_ids[..., 0] != pad_token_id)
-    if labels.shape == scores.shape:
+    if labels is not None:
         is_wrong &= labels.to(scores.device) == 0
     drawn = torch.rand(scores.shape, generator=generator).to(scores).masked_fill(~is_wrong, -1.0)
     return torch.where(is_wrong.any(-1, keepdim=True), drawn, scores)
 
 
 def in_texts_of_source(
-    predictions: SpanPredictions, batch: dict, source: torch.Tensor
+    predictions: SpanPredictions, batch: dict, source: torch.Tensor, chosen: torch.Tensor | None
 ) -> tuple[SpanPredictions, torch.Tensor]:
     """Each answer in the texts where it can be read: one in a result in those of the example whose result it is.
 
@@ -219,16 +231,17 @@ def in_texts_of_source(
         predictions: of each example the best, with the windows and positions of its own rows.
         batch: what the model got.
         source: (B,) the row whose result a row was given.
+        chosen: the candidate, or of several steps the candidates, that each row chose for itself; by default those of
+            the predictions.
 
     Returns:
         The predictions for other texts, and (E,) the example of each.
     """
     examples, length = batch["example_ids"], batch["attention_mask"].sum(-1)
-    num_windows = torch.bincount(examples)
-    first_row = (num_windows.cumsum(0) - num_windows).unsqueeze(-1)  # (E, 1)
+    first_row = first_rows(torch.bincount(examples)).unsqueeze(-1)  # (E, 1)
     row = first_row + predictions.window
     in_result = predictions.start >= length[row]
-    chosen = predictions.argument_index
+    chosen = predictions.argument_index if chosen is None else chosen[source[row]]
     if chosen.dim() == 3:  # of several steps
         chosen = torch.where(in_result.unsqueeze(-1), chosen, NOTHING)
     else:

@@ -356,7 +356,8 @@ class BertForCalculatorQA(BertPreTrainedModel):
         Raises:
             TypeError: an input that this model does not have.
             ValueError: token ids outside the vocabulary, or more tokens than the encoder takes (checked on CPU);
-                inputs for another number of steps, or training in several with an estimator of several results.
+                inputs for another number of steps, comparisons for a model that does not search them, or training in
+                several steps with an estimator of several results.
         """
         if unknown := [name for name, value in kwargs.items() if value is not None]:
             raise TypeError(f"forward got {', '.join(unknown)}: give what CalculatorQAProcessor makes")
@@ -364,6 +365,10 @@ class BertForCalculatorQA(BertPreTrainedModel):
             raise ValueError(
                 f"the model has num_steps={self.config.num_steps}, but the inputs are of a processor with "
                 f"{'1' if quantity_values is None else 'several'}: load both from the same checkpoint"
+            )
+        if comparisons is not None and not self.config.search_comparisons:
+            raise ValueError(
+                "the inputs have comparisons, the model no search_comparisons: make it so, or the collator without"
             )
         if token_type_ids is None:
             token_type_ids = token_types(segment_ids, attention_mask)
@@ -402,10 +407,8 @@ class BertForCalculatorQA(BertPreTrainedModel):
                     kept, candidate_arguments, results = self._keep_best(
                         hidden, mention_positions, candidate_arguments, candidate_results
                     )
-                    candidate_ids, candidate_answer_spans = (
-                        results["candidate_ids"],
-                        results.get("candidate_answer_spans"),
-                    )
+                    candidate_ids = results["candidate_ids"]
+                    candidate_answer_spans = results.get("candidate_answer_spans")
                     argument_labels = results.get("argument_labels")
                 result = self._choose(hidden, mention_positions, candidate_arguments, candidate_ids, choice)
                 argument_logits, argument_index, result_ids = result.scores, result.index, result.token_ids

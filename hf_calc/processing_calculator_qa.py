@@ -19,9 +19,9 @@ from transformers import BatchEncoding, BertTokenizer, ProcessorMixin
 from transformers.tokenization_utils_base import LARGE_INTEGER
 from transformers.utils import logging
 
-from .calculator import TOKENS, Calculator, Numbers, format_number, pack_left
+from .calculator import OPERATIONS, TOKENS, Calculator, Numbers, format_number, pack_left, pair_arguments
 from .candidate_results import CandidateResults, encode_results
-from .chains import STEP_MARK, describe_steps
+from .chains import STEP_MARK, describe_steps, is_answer
 from .comparison_search import answered_choice, related_pairs
 from .mentions import TokenizedRows, find_mentions, number_value
 from .quantities import find_quantities
@@ -58,17 +58,13 @@ def split_digits(tokenizer: BertTokenizer) -> BertTokenizer:
     )
 
 
-def pair_arguments(num_quantities: int) -> torch.Tensor:
-    """All unordered pairs (i, j), i < j, of N numbers as (N (N - 1) / 2, 2), the pairs of fewer numbers first."""
-    return torch.tril_indices(num_quantities, num_quantities, offset=-1).flip(0).T
-
-
 class CalculatorQAProcessor(ProcessorMixin):
     """Prepares texts for `BertForCalculatorQA` and reads its outputs.
 
     Args:
         tokenizer: of the BERT checkpoint. Its `model_max_length` is the most that the model reads, the calculator's
-            result included; 512 if it has none.
+            result included; 512 if it has none. The results of several steps, which the model makes, may go on to its
+            max_position_embeddings.
         operations: of the `Calculator`, where the function is its arithmetic.
         number_words: whether number words are numbers too, see `find_quantities`.
         stride: tokens by which the windows of a long passage overlap.
@@ -85,7 +81,8 @@ class CalculatorQAProcessor(ProcessorMixin):
     Raises:
         TypeError: no BERT tokenizer, or a function that is neither a name nor a `SymbolicFunction`.
         ValueError: unknown operations or functions, no steps or several of another function than arithmetic or without
-            digit_tokens, or no room left for text.
+            digit_tokens, a vocabulary without the tokens that results need or, for digit_tokens=False, without any
+            piece of several digits, or no room left for text.
     """
 
     def __init__(
@@ -100,7 +97,14 @@ class CalculatorQAProcessor(ProcessorMixin):
         digit_tokens: bool = True,
         **kwargs,
     ):
-        tokenizer = split_digits(tokenizer) if digit_tokens else tokenizer
+        split = split_digits(tokenizer)
+        if not digit_tokens and split is tokenizer:
+            raise ValueError(
+                "digit_tokens=False needs pieces of several digits, which the tokenizer's vocabulary lacks, like that "
+                "of any processor saved with digit_tokens: load the tokenizer of the original checkpoint"
+            )
+        tokenizer = split if digit_tokens else tokenizer
+        tokenizer.padding_side = "right"  # as the model and `decode_spans` count tokens
         tokenizer.init_kwargs.pop("function", None)  # it is handed what the processor is, and saves it
         if tokenizer.model_max_length > LARGE_INTEGER:  # the checkpoint does not say
             tokenizer.model_max_length = 512
@@ -126,7 +130,15 @@ class CalculatorQAProcessor(ProcessorMixin):
         if result_tokens is None:
             result_tokens = 32 * len(calculator.expressions) if function == "arithmetic" else 64
         self.result_tokens = result_tokens
-        self._result_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(TOKENS)))
+        ids = dict(zip(TOKENS, tokenizer.convert_tokens_to_ids(list(TOKENS)), strict=True))
+        unused = {*OPERATIONS}.difference(operations, "-")  # negative numbers have the sign, too
+        missing = [token for token in ids if ids[token] == tokenizer.unk_token_id and token not in unused]
+        if missing and isinstance(self.calculator, Calculator):
+            raise ValueError(
+                f"the tokenizer's vocabulary lacks {' '.join(missing)}, which the calculator's results take: "
+                "start from another BERT checkpoint, or leave out operations that it cannot write"
+            )
+        self._result_ids = torch.tensor([*ids.values()])
         # A window is [CLS] Q [SEP] P [SEP]; each holds enough of the passage to get ahead by at least its overlap.
         self._window_tokens = tokenizer.model_max_length - num_steps * result_tokens
         self._question_tokens = self._window_tokens - 3 - max(1, 2 * stride)
@@ -175,8 +187,14 @@ class CalculatorQAProcessor(ProcessorMixin):
             answer_values (B, A, 2), as the fields of `Numbers`.
 
         Raises:
-            ValueError: lists of different lengths, or a question that leaves no room for a passage.
+            ValueError: lists of different lengths, a question that leaves no room for a passage, or comparisons of
+                something else than the function arithmetic in a single step.
         """
+        if comparisons and (self.num_steps > 1 or isinstance(self.calculator, SymbolicFunction)):
+            raise ValueError(
+                "comparisons=True needs the function arithmetic, num_steps=1 and digit_tokens=True, got "
+                f"{self.function}, {self.num_steps} and {self.digit_tokens}: leave it False"
+            )
         questions, passages = _as_lists(question, passage)
         rows = self._tokenize(questions, passages)
         input_ids, attention_mask, token_type_ids, is_special = (
@@ -204,8 +222,7 @@ class CalculatorQAProcessor(ProcessorMixin):
         if self.num_steps > 1:
             batch["quantity_values"] = _padded_values([[m.value for m in row] for row in rows.mentions], width)
             if answers is not None:
-                values = [[value for _, value in spellings] for spellings in answers]
-                batch["answer_values"] = _padded_values(values, max(1, *map(len, values)))
+                batch["answer_values"] = self._answer_values(answers)
             return BatchEncoding(batch)
 
         arguments = pair_arguments(width)  # (D, 2)
@@ -333,21 +350,21 @@ class CalculatorQAProcessor(ProcessorMixin):
         valued = [[(text, number_value(text, self._find_numbers)) for text in texts] for texts in spellings]
         return [valued[example] for example in rows.examples]
 
+    def _answer_values(self, answers) -> torch.Tensor:
+        """(B, A, 2) the spellings of each row's answer, the fields of `Numbers`."""
+        values = [[value for _, value in spellings] for spellings in answers]
+        return _padded_values(values, max(1, *map(len, values)))
+
     def _labels(self, answers, results, is_pair, fits) -> dict[str, torch.Tensor]:
         """The places of the answers in the results, and which results they are."""
-        pair_row = is_pair.nonzero()[:, 0]  # (P,)
-        is_answer = torch.zeros_like(results.spans[..., 0], dtype=torch.bool)  # (P, R, 3)
-        for k in range(max(map(len, answers))):
-            column = [spellings[k][1] if k < len(spellings) else None for spellings in answers]
-            wanted = Numbers.from_decimals(column).select(pair_row[:, None, None])
-            is_answer |= (results.values.mantissa == wanted.mantissa) & (results.values.decimals == wanted.decimals)
-        is_answer &= (results.spans[..., 0] >= 0) & fits[:, None, None]
+        wanted = Numbers(*self._answer_values(answers)[is_pair.nonzero()[:, 0]].unbind(-1))  # (P, A)
+        found = is_answer(results.values, wanted) & (results.spans[..., 0] >= 0) & fits[:, None, None]  # (P, R, 3)
         result_spans = torch.stack(
-            [pack_left(side.flatten(1), is_answer.flatten(1), fill=-1) for side in results.spans.unbind(-1)], -1
+            [pack_left(side.flatten(1), found.flatten(1), fill=-1) for side in results.spans.unbind(-1)], -1
         )
         return {
             "candidate_answer_spans": _scatter(result_spans, is_pair, fill=-1),
-            "argument_labels": _scatter(is_answer[..., 0].any(-1).float(), is_pair, fill=0),
+            "argument_labels": _scatter(found[..., 0].any(-1).float(), is_pair, fill=0),
         }
 
     def post_process_question_answering(

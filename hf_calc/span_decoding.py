@@ -23,8 +23,13 @@ class SpanPredictions(NamedTuple):
     argument_index: torch.Tensor
 
 
+def first_rows(num_windows: torch.Tensor) -> torch.Tensor:
+    """(E,) the first row of each of E examples, whose windows lie side by side."""
+    return num_windows.cumsum(0) - num_windows
+
+
 def best_spans(outputs, top_k: int = 1, max_answer_tokens: int = 30) -> SpanPredictions:
-    """The spans with the highest p(start) p(end) that stay inside one segment.
+    """The spans with the highest p(start) p(end) that stay inside one text, or one step's result.
 
     An example's windows compete by their logits, with one normalizer over all of them.
 
@@ -34,7 +39,8 @@ def best_spans(outputs, top_k: int = 1, max_answer_tokens: int = 30) -> SpanPred
         max_answer_tokens: the longest answer.
     """
     segments, width = outputs.segment_ids, outputs.segment_ids.shape[1]
-    allowed = (segments.unsqueeze(2) == segments.unsqueeze(1)) & (segments >= 0).unsqueeze(2)
+    text = (segments < 0).cumsum(-1)  # special tokens stand between all texts, also between the results of two steps
+    allowed = (text.unsqueeze(2) == text.unsqueeze(1)) & (segments >= 0).unsqueeze(2)
     allowed = allowed.triu().tril(max_answer_tokens - 1)  # (B, T, T)
     logits = outputs.start_logits.unsqueeze(2) + outputs.end_logits.unsqueeze(1)
     logits = logits.masked_fill(~allowed, -torch.inf).flatten(1)
@@ -44,9 +50,8 @@ def best_spans(outputs, top_k: int = 1, max_answer_tokens: int = 30) -> SpanPred
     # From rows to examples: (B, K) -> (E, W, K), with W the most windows of an example.
     rows = torch.arange(len(segments), device=segments.device)
     _, num_windows = torch.unique_consecutive(outputs.example_ids, return_counts=True)
-    first_row = num_windows.cumsum(0) - num_windows
     window = torch.arange(int(num_windows.max()), device=segments.device)
-    row = (first_row.unsqueeze(1) + window).clamp(max=len(rows) - 1)  # (E, W)
+    row = (first_rows(num_windows).unsqueeze(1) + window).clamp(max=len(rows) - 1)  # (E, W)
     exists = window < num_windows.unsqueeze(1)
     # The clamp is for an example without any text, whose logits are all masked.
     log_z = normalizer[row].masked_fill(~exists, -torch.inf).logsumexp(-1, keepdim=True)

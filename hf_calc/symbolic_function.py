@@ -80,11 +80,12 @@ def find_names(names: Iterable[str]) -> Callable[[str], list[Mention]]:
     >>> find_names({"York": 1, "New York": 2})("from new york to York, not to Yorkshire")
     [Mention(value='New York', start=5, end=13), Mention(value='York', start=17, end=21)]
     """
-    names = sorted(names, key=len, reverse=True)
+    names = list(names)
     if not names or not all(isinstance(name, str) and name.strip() for name in names):
         raise ValueError(f"names must be texts that are not blank, at least one; got {names!r:.200}")
     if len({name.casefold() for name in names}) < len(names):
         raise ValueError(f"names must differ in more than their case, got {names!r:.200}")
+    names.sort(key=len, reverse=True)
     pattern = "|".join(f"({re.escape(name)})" for name in names)
     return partial(_find_names, re.compile(rf"(?<!\w)(?:{pattern})(?!\w)", re.IGNORECASE), names)
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import evaluate
 import torch
 from datasets import Dataset
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments, default_data_collator
 
-from .processing_calculator_qa import as_spellings
+from .data_collator import CalculatorQADataCollator
+from .processing_calculator_qa import CalculatorQAProcessor, as_spellings
 from .span_decoding import SpanPredictions, best_spans
 from .symbolic_layer import MIN_TEMPERATURE, ONE_RESULT, SEVERAL_RESULTS, check_estimator
 
@@ -29,7 +30,7 @@ class CalculatorQATrainingArguments(TrainingArguments):
         entropy_weight: price of the entropy of the choice in training, in nats, the mean over rows and the sum over
             steps; makes the model choose sooner, rightly or not.
         temperature: of the Gumbel-Softmax at the first step.
-        final_temperature: at the last step, reached geometrically; None keeps `temperature` throughout.
+        final_temperature: at the last of several steps, reached geometrically; None keeps `temperature` throughout.
         gumbel_noise: whether training adds Gumbel noise to the scores; False is plain straight-through.
         estimator: of the gradient for the scores, see `SymbolicLayer`. `reinforce` and `marginal` run the second pass
             `num_samples` times.
@@ -70,12 +71,25 @@ class CalculatorQATrainer(Trainer):
 
     `processing_class` is a `CalculatorQAProcessor`, the datasets have the columns `question`, `passage` and `answer`
     (a text, or several spellings of it) and may have `quantities` and `gold_arguments` (see
-    dataset_scripts/calculator_qa), from which argument accuracy is measured; for a model of several steps
-    `gold_chains`, from which the accuracy of the whole chain and of its first steps is.
+    dataset_scripts/calculator_qa), from which argument accuracy is measured where the function takes two; for a model
+    of several steps `gold_chains`, from which the accuracy of the whole chain and of its first steps is. By default,
+    `data_collator` is the `CalculatorQADataCollator` of processor and model.
+
+    Raises:
+        TypeError: `processing_class` is something else, or a dataset is.
+        ValueError: processor, model, arguments and datasets do not go together, told by what does not.
     """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        if not isinstance(self.processing_class, CalculatorQAProcessor):
+            raise TypeError(
+                f"processing_class must be a CalculatorQAProcessor, got a {type(self.processing_class).__name__}: "
+                "load it from the model's checkpoint, CalculatorQAProcessor.from_pretrained(...)"
+            )
+        if self.data_collator is default_data_collator:  # none was given
+            comparisons = self.model.config.search_comparisons
+            self.data_collator = CalculatorQADataCollator(self.processing_class, comparisons=comparisons)
         self._part_sums = torch.zeros(1 + len(LOGGED_PARTS), device=self.args.device)  # examples, then the parts
         self._drop_f1, self._argument_accuracy, self._chain_accuracy = (
             evaluate.load(str(METRICS / name), keep_in_memory=True)
@@ -154,7 +168,8 @@ class CalculatorQATrainer(Trainer):
         first, last = self.args.temperature, self.args.final_temperature
         if last is None or not self.state.max_steps:
             return first
-        return first * (last / first) ** (self.state.global_step / self.state.max_steps)
+        # Behind the last step, where the log still asks, it stays.
+        return first * (last / first) ** min(1.0, self.state.global_step / max(1, self.state.max_steps - 1))
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """end_loss + argument_loss_weight * argument_loss + search_loss, and the price of the choice's entropy."""
@@ -224,7 +239,8 @@ class CalculatorQATrainer(Trainer):
             accuracy = self._chain_accuracy.compute(predictions=chosen, references=rows["gold_chains"])
             del accuracy["counted"]
             return metrics | {"argument_accuracy": accuracy.pop("chain_accuracy")} | accuracy
-        if not self.model.config.use_calculator or "gold_arguments" not in rows.column_names:
+        config = self.model.config
+        if not config.use_calculator or config.num_arguments != 2 or "gold_arguments" not in rows.column_names:
             return metrics
         gold = zip(rows["quantities"], rows["gold_arguments"], strict=True)
         right = [[quantities[k] for k in arguments or []] for quantities, arguments in gold]

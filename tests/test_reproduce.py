@@ -42,8 +42,10 @@ def test_a_run_that_goes_on_from_another_has_its_model_made_first(tmp_path):
     (tmp_path / "a-seed2" / "config.json").touch()
     assert reproduce.with_models_before(third, runs, tmp_path) == [second, third]
     command = second.command(tmp_path, tmp_path, [])
-    assert command[command.index("--encoder") + 1] == str(tmp_path / "a-seed2")
-    assert "--encoder" not in first.command(tmp_path, tmp_path, [])
+    assert command[-1] == f"--encoder={tmp_path / 'a-seed2'}"
+    assert second.command(tmp_path, tmp_path, ["--encoder=bert"])[-2:] == ["--encoder=bert", command[-1]]
+    assert first.command(tmp_path, tmp_path, ["--encoder=bert"])[-1] == "--encoder=bert"
+    assert not any(word.startswith("--encoder") for word in first.command(tmp_path, tmp_path, []))
 
 
 @pytest.fixture
@@ -105,6 +107,7 @@ def test_wrong_words_are_told(call, capsys):
     assert "no run has 'tabel'" in call("tabel")
     assert call("_plain", "--encoder", "bert") != 0
     assert "--option=value" in capsys.readouterr().err
+    assert call("_plain", "--list", "--bf16=true", "--adam_beta2=0.9") is None
 
 
 def test_results_without_a_wanted_report_are_not_done(tmp_path):

@@ -18,7 +18,7 @@ import torch
 from transformers import pipeline
 
 import hf_relevance  # noqa: F401, registers its classes
-from train_calc import CalculatorQAArguments
+from train_calc import CalculatorQAArguments, load_calculator_data
 from train_relevance import RelevanceArguments, load_texts
 
 ROOT = Path(__file__).parents[1]
@@ -125,6 +125,8 @@ def test_a_bad_recipe_is_told(parse, recipe, text, options, message):
         (CalculatorQAArguments, {"data_dir": "x"}, "data_dir is for dataset: drop alone, not for None"),
         (CalculatorQAArguments, {"add_swapped": True, "dataset": "x"}, "add_swapped is for dataset: drop alone"),
         (CalculatorQAArguments, {"digit_places": 8, "digit_tokens": False}, "needs digit_tokens"),
+        (CalculatorQAArguments, {"report_errors": True, "dataset": "drop"}, "are for generated data, not for drop"),
+        (CalculatorQAArguments, {"report_saliency": True, "dataset": "drop"}, "are for generated data, not for"),
         (RelevanceArguments, {"score_split": "train"}, "score_split must be test or validation, got 'train'"),
         (RelevanceArguments, {"lora_rank": 4}, "lora_rank needs a trained model as base_model"),
         (RelevanceArguments, {"vectors": "x", "base_model": "y"}, "leave out vectors"),
@@ -133,6 +135,15 @@ def test_a_bad_recipe_is_told(parse, recipe, text, options, message):
 def test_options_that_do_not_go_together_are_refused(arguments, options, message):
     with pytest.raises(ValueError, match=message):
         arguments(name="a", **options)
+
+
+@pytest.mark.parametrize(("lora_rank", "there"), [(0, "adapter_config.json"), (2, "config.json")])
+def test_a_folder_of_the_other_kind_of_model_is_left_as_it_is(train, options, tmp_path, lora_rank, there):
+    recipe, rest = options["user/calculator"]
+    (tmp_path / there).touch()
+    with pytest.raises(ValueError, match=rf"\({there}\), beside which a run with lora_rank={lora_rank} would"):
+        train(recipe, **rest, output_dir=tmp_path, results_dir=tmp_path, lora_rank=lora_rank)
+    assert [path.name for path in tmp_path.iterdir()] == [there]
 
 
 def test_a_bad_command_line_is_told(parse, recipe, capsys):
@@ -347,6 +358,13 @@ def test_what_a_relevance_run_cannot_read_is_told(texts):
     (texts / "texts" / "test.jsonl").unlink()
     with pytest.raises(ValueError, match="needs the splits train, validation and test"):
         load_texts(RelevanceArguments("films", dataset=str(texts / "texts")))
+
+
+def test_calculator_data_without_its_splits_are_told(tmp_path):
+    row = {"question": "How many?", "passage": "7 pens", "answer": "7"}
+    (tmp_path / "train.jsonl").write_text(json.dumps(row))
+    with pytest.raises(ValueError, match=r"has {'train': \[.*; it needs the splits train and validation, each with"):
+        load_calculator_data(CalculatorQAArguments("a", dataset=str(tmp_path), dataset_config="default"))
 
 
 def test_readme_has_the_tables_of_the_results():

@@ -70,11 +70,11 @@ def test_a_long_context_is_read_in_windows_of_the_given_length(checkpoint, capsy
 
 def test_a_row_is_explained_in_pictures(checkpoint, capsys, tmp_path):
     rows = [
-        {"question": "Who?", "passage": "carl"},
+        {"question": "Who?", "passage": "carl\u2028\x85anna"},  # some say that lines end there
         {"question": "Who has more?", "passage": "anna <3 5", "answer": "5"},
     ]
     file = tmp_path / "rows.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     stem = tmp_path / "pictures" / "one"
     assert main(["explain", checkpoint, "--examples", str(file), "--row", "1", "--output", str(stem)]) == 0
     assert "gold        5" in capsys.readouterr().out
@@ -82,6 +82,14 @@ def test_a_row_is_explained_in_pictures(checkpoint, capsys, tmp_path):
     page = stem.with_suffix(".html").read_text()
     assert "<title>Who has more?</title>" in page
     assert "&lt;" in page
+
+
+def test_a_row_that_is_not_there_is_one_line(checkpoint, capsys, tmp_path):
+    file = tmp_path / "rows.jsonl"
+    for text, count in (("", 0), ('{"question": "Who?", "passage": "carl"}\n', 1)):
+        file.write_text(text)
+        assert main(["ask", checkpoint, "--examples", str(file), "--row", str(count)]) == 1
+        assert f"has {count} rows, counted from 0, and no row {count}\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ from hf_calc import (
     BertForCalculatorQA,
     CalculatorQAConfig,
     CalculatorQADataCollator,
+    CalculatorQAProcessor,
     CalculatorQATrainer,
     CalculatorQATrainingArguments,
 )
+from hf_calc.calculator import pair_arguments
 from hf_calc.comparison_search import (
     UNRELATED,
     ComparisonSearch,
@@ -21,7 +23,6 @@ from hf_calc.comparison_search import (
     pair_log_likelihood,
     related_pairs,
 )
-from hf_calc.processing_calculator_qa import pair_arguments
 
 QUESTION = "Who has more nuts: Anna or Carl?"
 
@@ -187,6 +188,27 @@ def test_training_learns_what_to_calculate_with_from_names_alone(processor, size
     with torch.no_grad():
         index = model.eval()(**CalculatorQADataCollator(processor)(ROWS)).argument_index
     assert pair_arguments(4)[index].tolist() == [[0, 3], [0, 3], [0, 3], [1, 3]]
+
+
+@pytest.mark.parametrize(
+    ("options", "got"),
+    [
+        ({"num_steps": 2}, "arithmetic, 2 and True"),
+        ({"function": "comparison"}, "comparison, 1 and True"),
+        ({"digit_tokens": False}, "arithmetic, 1 and False"),
+    ],
+)
+def test_comparisons_of_another_calculation_are_refused(tokenizer_dir, options, got):
+    processor = CalculatorQAProcessor.from_pretrained(tokenizer_dir, **options)
+    for answers in ("Anna", None):
+        with pytest.raises(ValueError, match=f"comparisons=True needs the function arithmetic, .* got {got}: leave"):
+            processor(QUESTION, ROWS[0]["passage"], answers, comparisons=True)
+
+
+def test_comparisons_for_a_model_that_does_not_search_them_are_refused(processor, sizes):
+    model = BertForCalculatorQA(CalculatorQAConfig(**sizes))
+    with pytest.raises(ValueError, match="the inputs have comparisons, the model no search_comparisons: make"):
+        model(**CalculatorQADataCollator(processor, comparisons=True)(ROWS))
 
 
 def test_what_cannot_be_searched_is_refused(processor, sizes, tmp_path):

@@ -14,8 +14,10 @@ from hf_calc import (
     CalculatorQAProcessor,
     CalculatorQATrainer,
     CalculatorQATrainingArguments,
+    SymbolicFunction,
     SymbolicLayer,
     faithfulness,
+    find_quantities,
 )
 from hf_calc.calculator import format_number
 from hf_calc.chains import describe_steps
@@ -30,6 +32,7 @@ from hf_calc.faithfulness import (
 )
 from hf_calc.modeling_calculator_qa import CalculatorQAModelOutput, token_types
 from hf_calc.span_decoding import best_spans
+from hf_calc.symbolic_function import comparison
 
 
 def make_rows(count=13):
@@ -82,9 +85,10 @@ class Copying(BertForCalculatorQA):
 
 @pytest.fixture
 def make_trainer(processor, tmp_path):
-    def make_trainer(rows, kind=BertForCalculatorQA, operations=("+", "-"), batch_size=5, num_steps=1, **facts):
-        options = {"stride": 8, "result_tokens": (512 - 96) // num_steps, "num_steps": num_steps}
-        processor_ = CalculatorQAProcessor(processor.tokenizer, operations, **options)
+    def make_trainer(rows, kind=BertForCalculatorQA, batch_size=5, num_steps=1, **facts):
+        options = {name: facts.pop(name) for name in ("operations", "function") if name in facts}
+        options |= {"stride": 8, "result_tokens": (512 - 96) // num_steps, "num_steps": num_steps}
+        processor_ = CalculatorQAProcessor(processor.tokenizer, **options)
         facts |= processor_.calculation
         vocabulary = processor.tokenizer.get_vocab()
         sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -259,11 +263,14 @@ def test_a_model_that_copies_the_result_loses_everything_with_another(make_train
     assert use["wrong"]["unchanged"] == use["off"]["unchanged"]  # windows without any pair
 
 
-@STEPS
+FEW = SymbolicFunction(comparison, [find_quantities] * 2, "few", unordered=True, max_candidates=2)
+
+
+@pytest.mark.parametrize("facts", [{}, {"num_steps": 2}, {"function": FEW}])
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_an_answer_is_the_text_of_the_tokens_that_were_read(make_trainer, seen, condition, num_steps):
+def test_an_answer_is_the_text_of_the_tokens_that_were_read(make_trainer, seen, condition, facts):
     rows = make_rows(40)
-    trainer = make_trainer(rows, batch_size=40, num_steps=num_steps)
+    trainer = make_trainer(rows, batch_size=40, **facts)
     trainer.model.qa_outputs.weight.data *= 50
     trainer.predict(rows)
     seen.clear()
@@ -281,6 +288,7 @@ def test_an_answer_is_the_text_of_the_tokens_that_were_read(make_trainer, seen, 
         read = "".join(token.removeprefix("##") for token in tokens).replace("[SEP]", ";")
         assert answer["answer"].lower().replace(" ", "") == read
         segments.append(answer["segment"])
+    assert ("candidate_results" in inputs) == ("function" in facts)  # over the ceiling
     assert (segments.count("calculator") > 3) == (condition != "off")
     assert segments.count("passage") > 1
 
@@ -355,7 +363,7 @@ def test_every_call_of_a_layer_is_replaced(condition):
     as_is = [layer(*call, embedding) for call in calls]
     source, unchanged = torch.tensor([1, 2, 0]), []
     others = iter([(own, type(own)(*(field[source] for field in own))) for own in as_is])
-    batch, generator = {"argument_labels": torch.zeros(3, 4)}, torch.Generator().manual_seed(0)
+    batch, generator = {}, torch.Generator().manual_seed(0)
     layer.register_forward_hook(result_replacer(condition, batch, None, 0, generator, unchanged, others))
     for call, before in zip(calls, as_is, strict=True):
         after = layer(*call, embedding)

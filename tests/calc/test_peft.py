@@ -13,7 +13,6 @@ from adapters import BASE, add_adapter
 from hf_calc import (
     BertForCalculatorQA,
     CalculatorQAConfig,
-    CalculatorQADataCollator,
     CalculatorQATrainer,
     CalculatorQATrainingArguments,
 )
@@ -23,7 +22,7 @@ peft = pytest.importorskip("peft")
 # What peft asks of any model of transformers.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
-HEADS = ("argument_scorer", "digit_places", "qa_outputs")
+HEADS = ("argument_scorer", "comparison_search", "digit_places", "qa_outputs")
 ROWS = [
     {
         "question": f"how many pens has {name}?",
@@ -32,6 +31,7 @@ ROWS = [
     }
     for name, first, second, gift in (("anna", 81, 24, 7), ("carl", 35, 88, 3), ("anna", 59, 12, 7), ("carl", 9, 4, 2))
 ]
+ROWS += [ROWS[0] | {"question": "who has more pens: anna or carl?", "answer": "anna"}]
 TEXTS = [row["question"] for row in ROWS], [row["passage"] for row in ROWS]
 
 
@@ -46,7 +46,6 @@ def make_trainer(sizes, processor, tmp_path):
         return CalculatorQATrainer(
             model=add_adapter(model, processor, "calc", 2, tmp_path),
             args=CalculatorQATrainingArguments(tmp_path, **{"save_strategy": "no"} | defaults | options),
-            data_collator=CalculatorQADataCollator(processor),
             train_dataset=Dataset.from_list(ROWS),
             eval_dataset=Dataset.from_list(ROWS),
             processing_class=processor,
@@ -59,7 +58,7 @@ def values(model):
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
-FACTS = [{}, {"share_encoder": False}, {"use_calculator": False}, {"digit_places": 8}]
+FACTS = [{}, {"share_encoder": False}, {"use_calculator": False}, {"digit_places": 8}, {"search_comparisons": True}]
 
 
 @pytest.mark.parametrize("facts", FACTS)
@@ -70,7 +69,9 @@ def test_adapter_and_heads_alone_are_trained(make_trainer, facts):
     assert all("lora_" in name or "modules_to_save" in name for name in trained)
     heads = {head for head in HEADS if any(f"{head}.modules_to_save" in name for name in trained)}
     absent = {"argument_scorer"} if "use_calculator" in facts else set()
-    assert heads == {*HEADS} - absent - ({"digit_places"} - facts.keys())
+    optional = {"digit_places": "digit_places", "comparison_search": "search_comparisons"}
+    absent |= {head for head, fact in optional.items() if fact not in facts}
+    assert heads == {*HEADS} - absent
     layers = [name for name in before if name.endswith(("query.lora_A.default.weight", "dense.lora_A.default.weight"))]
     assert len(layers) == 2 * (1 + 3) * (1 if facts.get("share_encoder", True) else 2)
     trainer.train()
@@ -178,7 +179,7 @@ def test_a_run_by_recipe_is_published_and_loaded_without_this_project(hub, train
     files = files.files
     adapter = json.loads(files["adapter_config.json"].data)
     assert (adapter["base_model_name_or_path"], adapter["revision"]) == ("user/lora-base", base.sha)
-    assert "model.safetensors" not in files
+    assert files.keys().isdisjoint({"config.json", "model.safetensors"})
     assert "base_model: user/lora-base" in files["README.md"].data.decode()
     assert "[user/lora]" in base.files["README.md"].data.decode()
     (code,) = [part.split("```")[0] for part in files["README.md"].data.decode().split("```python\n")[1:]]

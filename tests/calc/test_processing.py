@@ -13,9 +13,9 @@ from tokenizers import Tokenizer, models
 from transformers import AutoProcessor, AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
 from hf_calc import CalculatorQAProcessor
-from hf_calc.calculator import format_number
+from hf_calc.calculator import format_number, pair_arguments
 from hf_calc.modeling_calculator_qa import CalculatorQAModelOutput
-from hf_calc.processing_calculator_qa import SEGMENTS, pair_arguments
+from hf_calc.processing_calculator_qa import SEGMENTS
 from hf_calc.quantities import find_quantities
 from hf_calc.span_decoding import SpanPredictions
 
@@ -382,6 +382,32 @@ def test_unfit_tokenizers_and_operations_are_refused(processor):
         CalculatorQAProcessor(processor.tokenizer, operations=["plus"])
 
 
+@pytest.mark.parametrize(
+    ("operations", "lost", "missing"),
+    [
+        ("+-", ["##3", "="], "= ##3"),
+        ("+", ["+", "*", "-"], "- [+]"),
+        ("+-*", ["*", "/"], "[*]"),
+        ("+-", ["*", "/"], ""),
+    ],
+)
+def test_a_vocabulary_that_cannot_write_results_is_refused(processor, operations, lost, missing):
+    vocabulary = {token: index for token, index in processor.tokenizer.get_vocab().items() if token not in lost}
+    if not missing:
+        CalculatorQAProcessor(BertTokenizer(vocab=vocabulary), operations)
+        return
+    with pytest.raises(ValueError, match=f"vocabulary lacks {missing}, which the calculator's results take"):
+        CalculatorQAProcessor(BertTokenizer(vocab=vocabulary), operations)
+    CalculatorQAProcessor(BertTokenizer(vocab=vocabulary), function="comparison")  # the tokenizer writes these itself
+
+
+def test_rows_are_padded_on_the_right_whatever_the_tokenizer_does(processor):
+    tokenizer = BertTokenizer(vocab=processor.tokenizer.get_vocab(), model_max_length=512, padding_side="left")
+    texts = ["how many?"] * 2, ["7 pens", "the 7 pens has to"]
+    batch, expected = CalculatorQAProcessor(tokenizer)(*texts), processor(*texts)
+    assert all(batch[key].equal(expected[key]) for key in expected)
+
+
 def test_a_tokenizer_without_a_limit_gets_that_of_bert(processor):
     unlimited = CalculatorQAProcessor(BertTokenizer(vocab=processor.tokenizer.get_vocab()))
     assert unlimited("how many?", "the " * 1000)["input_ids"].shape[1] == 512 - 96
@@ -420,6 +446,8 @@ def test_without_digit_tokens_numbers_are_in_the_tokenizers_own_pieces(tokenizer
             assert ids[ids != whole.tokenizer.pad_token_id].tolist() == [*wanted, whole.tokenizer.sep_token_id]
         span = batch["candidate_answer_spans"][0, 0, 0]
         assert whole.tokenizer.decode(batch["candidate_ids"][0, 0, span[0] : span[1] + 1]) == "1334"
+    with pytest.raises(ValueError, match=r"digit_tokens=False needs pieces of several digits, which .* lacks, like"):
+        CalculatorQAProcessor(processor.tokenizer, digit_tokens=False)
     with pytest.raises(ValueError, match="num_steps=2 needs the function arithmetic and digit_tokens"):
         CalculatorQAProcessor.from_pretrained(tokenizer_dir, digit_tokens=False, num_steps=2)
 

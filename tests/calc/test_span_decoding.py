@@ -10,16 +10,18 @@ import torch
 from hf_calc.modeling_calculator_qa import CalculatorQAModelOutput
 from hf_calc.span_decoding import best_spans
 
+WIDTH = 25  # of a row
+
 
 def random_outputs(examples):
-    """Logits as the model gives them, for rows of the given examples; segments and padding of every length."""
+    """Logits as the model gives them, for rows of the given examples with two results; lengths of every kind."""
     generator = random.Random(2)
     segments = []
     for _ in examples:
-        question, passage, padding, result = (generator.randint(0, 4) for _ in range(4))
-        row = [-1, *[0] * question, -1, *[1] * passage, *[-1] * (padding + 1), *[2] * result, -1]
-        segments.append(row + [-1] * (20 - len(row)))
-    segments[-1] = [-1] * 20  # a row without any text
+        question, passage, padding, result, second = (generator.randint(0, 4) for _ in range(5))
+        row = [-1, *[0] * question, -1, *[1] * passage, *[-1] * (padding + 1), *[2] * result, -1, *[2] * second, -1]
+        segments.append(row + [-1] * (WIDTH - len(row)))
+    segments[-1] = [-1] * WIDTH  # a row without any text
     segments = torch.tensor(segments)
     start_logits, end_logits = (
         (3 * torch.randn(segments.shape)).masked_fill(segments < 0, torch.finfo(torch.float32).min) for _ in range(2)
@@ -29,7 +31,7 @@ def random_outputs(examples):
         end_logits=end_logits,
         segment_ids=segments,
         argument_index=torch.randint(-1, 50, (len(examples),)),
-        position_ids=torch.stack([torch.randperm(100)[:20] for _ in examples]),
+        position_ids=torch.stack([torch.randperm(100)[:WIDTH] for _ in examples]),
         example_ids=torch.tensor(examples),
     )
 
@@ -39,15 +41,15 @@ def test_best_spans_equal_a_naive_search(top_k, longest):
     examples = [0, 0, 1, 2, 2, 2, 3, 7, 8]  # numbered as they like, the windows of one side by side
     outputs = random_outputs(examples)
     best = best_spans(outputs, top_k, longest)
-    assert best.window.shape == (len(set(examples)), min(top_k, 20 * 20))
+    assert best.window.shape == (len(set(examples)), min(top_k, WIDTH * WIDTH))
     for place, example in enumerate(sorted(set(examples))):
         rows = [row for row, other in enumerate(examples) if other == example]
         weights = {}
         for row in rows:
             segments = outputs.segment_ids[row].tolist()
             starts, ends = outputs.start_logits[row].double().exp(), outputs.end_logits[row].double().exp()
-            for i, j in itertools.product(range(20), repeat=2):
-                if segments[i] == segments[j] >= 0 and i <= j < i + longest:
+            for i, j in itertools.product(range(WIDTH), repeat=2):
+                if i <= j < i + longest and min(segments[i : j + 1]) >= 0:
                     where = [outputs.position_ids[row, k].item() for k in (i, j)]
                     span = (rows.index(row), *where, outputs.argument_index[row].item())
                     weights[span] = (starts[i] * ends[j]).item()

@@ -57,7 +57,6 @@ def make_trainer(processor, folder, facts=(), num_steps=1, **options):
     return CalculatorQATrainer(
         model=model,
         args=CalculatorQATrainingArguments(output_dir=str(folder), **(defaults | options)),
-        data_collator=CalculatorQADataCollator(processor),
         train_dataset=rows,
         eval_dataset=rows,
         processing_class=processor,
@@ -162,11 +161,10 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(processor, tmp_path):
 
 def test_temperature_falls_geometrically_with_the_step(processor, tmp_path):
     trainer = make_trainer(processor, tmp_path, temperature=2.0, final_temperature=0.5)
-    trainer.state.max_steps = 10
     temperatures = []
-    for trainer.state.global_step in (0, 5, 10):
+    for trainer.state.max_steps, trainer.state.global_step in ((11, 0), (11, 5), (11, 10), (11, 11), (1, 0)):
         temperatures.append(trainer.temperature)
-    assert temperatures == pytest.approx([2.0, 1.0, 0.5])
+    assert temperatures == pytest.approx([2.0, 1.0, 0.5, 0.5, 2.0])
     assert make_trainer(processor, tmp_path, temperature=2.0).temperature == 2.0
 
 
@@ -227,6 +225,23 @@ def test_rows_that_would_end_a_run_are_told_before_it_starts(processor, tmp_path
             CalculatorQATrainer(**arguments, train_dataset=bad)
     with pytest.raises(ValueError, match="the evaluation set has the columns"):
         CalculatorQATrainer(**arguments, train_dataset=rows, eval_dataset=rows.remove_columns("answer"))
+
+
+@pytest.mark.parametrize("wrong", ["nothing", "its tokenizer"])
+def test_a_trainer_without_a_processor_is_refused(processor, tmp_path, wrong):
+    trainer = make_trainer(processor, tmp_path)
+    given = None if wrong == "nothing" else processor.tokenizer
+    with pytest.raises(TypeError, match=r"must be a CalculatorQAProcessor, got a (NoneType|BertTokenizer)"):
+        CalculatorQATrainer(trainer.model, trainer.args, train_dataset=trainer.train_dataset, processing_class=given)
+
+
+@pytest.mark.parametrize("facts", [{}, {"search_comparisons": True}])
+def test_the_default_collator_makes_what_the_model_learns_from(processor, tmp_path, facts):
+    trainer = make_trainer(processor, tmp_path, facts)
+    made = CalculatorQATrainer(
+        trainer.model, trainer.args, train_dataset=trainer.train_dataset, processing_class=processor
+    )
+    assert made.data_collator == CalculatorQADataCollator(processor, comparisons="search_comparisons" in facts)
 
 
 def test_f1_chooses_the_best_checkpoint_only_if_one_is_wanted(tmp_path):
