@@ -9,7 +9,7 @@ from datasets import Dataset
 from transformers import Trainer, TrainingArguments, default_data_collator
 
 from .data_collator import CalculatorQADataCollator
-from .processing_calculator_qa import CalculatorQAProcessor, as_spellings
+from .processing_calculator_qa import as_spellings
 from .span_decoding import SpanPredictions, best_spans
 from .symbolic_layer import MIN_TEMPERATURE, ONE_RESULT, SEVERAL_RESULTS, check_estimator
 
@@ -82,7 +82,7 @@ class CalculatorQATrainer(Trainer):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        if not isinstance(self.processing_class, CalculatorQAProcessor):
+        if not hasattr(self.processing_class, "calculation"):  # the class may be one that came with a model
             raise TypeError(
                 f"processing_class must be a CalculatorQAProcessor, got a {type(self.processing_class).__name__}: "
                 "load it from the model's checkpoint, CalculatorQAProcessor.from_pretrained(...)"
