@@ -35,6 +35,7 @@ RULES = [
     ("hf_*/quantities.py", ".calculator", SHIPPED),
     ("hf_*/mentions.py", ".quantities", SHIPPED),
     ("hf_*/chains.py", ".calculator", SHIPPED),
+    ("hf_*/argument_scorer.py", "", SHIPPED),
     ("hf_*/comparison_search.py", "", SHIPPED),
     ("hf_*/digit_places.py", "", SHIPPED),
     ("hf_*/losses.py", ".symbolic_layer", SHIPPED),
@@ -49,8 +50,8 @@ RULES = [
     ),
     (
         "hf_*/modeling_*.py",
-        ".configuration_* .calculator .chains .comparison_search .digit_places .losses .mentions .symbolic_layer "
-        ".relevance_loss",
+        ".configuration_* .argument_scorer .calculator .chains .comparison_search .digit_places .losses .mentions "
+        ".symbolic_layer .relevance_loss",
         SHIPPED,
     ),
     ("hf_*/pipeline.py", ".span_decoding", SHIPPED),

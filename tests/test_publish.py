@@ -29,8 +29,8 @@ from adapters import add_adapter
 
 ROOT = Path(__file__).parents[1]
 CALC, REVIEWS = "user/calculator", "user/reviews"  # as in conftest.py
-MODULES = ("calculator", "candidate_results", "chains", "comparison_search", "digit_places", "losses")
-MODULES += ("mentions", "pipeline", "quantities", "span_decoding", "symbolic_function", "symbolic_layer")
+MODULES = ("argument_scorer", "calculator", "candidate_results", "chains", "comparison_search", "digit_places")
+MODULES += ("losses", "mentions", "pipeline", "quantities", "span_decoding", "symbolic_function", "symbolic_layer")
 CODE = {
     CALC: {f"{name}.py" for name in MODULES}
     | {f"{kind}_calculator_qa.py" for kind in ("configuration", "modeling", "processing")},

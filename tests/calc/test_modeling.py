@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from hf_calc import BertForCalculatorQA, CalculatorQAConfig, CalculatorQAProcessor
+from hf_calc.argument_scorer import ArgumentScorer, _TupleScores
 from hf_calc.losses import (
     MISSING_ANSWER,
     answer_log_likelihood,
@@ -23,7 +24,7 @@ from hf_calc.losses import (
     right_argument_loss,
 )
 from hf_calc.mentions import argument_tokens
-from hf_calc.modeling_calculator_qa import ArgumentScorer, _TupleScores, token_types
+from hf_calc.modeling_calculator_qa import token_types
 
 LOWEST = torch.finfo(torch.float32).min
 
