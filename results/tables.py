@@ -39,7 +39,7 @@ def calculator_paper() -> str:
     rows, found = [], load("calc", "paper")
     for cell, paper in PAPER.items():
         runs = [run for run in found if run["settings"]["dataset_config"] == cell]
-        if cell not in {run["name"] for run in runs}:
+        if not runs:
             rows.append([cell, f"`{cell}`", "not run", "not run", "{} / {}".format(*paper), "-", "-", "-"])
         for run in runs:
             metrics = run["metrics"]
