@@ -22,8 +22,8 @@ def test_reach(processor, rows):
     assert ways == [ANSWERS[answers[0]] for answers in rows["answer"][:-1]] + ["calculation"]
 
 
-def test_every_candidate_counts_over_the_ceiling(processor, rows):
-    pieces = CalculatorQAProcessor(processor.tokenizer, digit_tokens=False)
+def test_every_candidate_counts_over_the_ceiling(processor, tokenizer_dir, rows):
+    pieces = CalculatorQAProcessor.from_pretrained(tokenizer_dir, digit_tokens=False)
     pieces.calculator.max_candidates = 1
     assert reach(pieces, rows) == reach(processor, rows)
 
