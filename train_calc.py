@@ -43,9 +43,9 @@ class CalculatorQAArguments:
         encoder: a BERT checkpoint or a model of this family, as a folder or Hub name; `embedded` is the small BERT of
             the `encoder` extra.
         dropout: both dropout probabilities of the encoder; by default the checkpoint's own.
-        use_calculator, share_encoder, num_steps, search_comparisons, hide_arguments, digit_places: see
+        use_calculator, share_encoder, num_steps, search_comparisons, hide_arguments, mask_mentions, digit_places: see
             `CalculatorQAConfig`.
-        digit_tokens: see `CalculatorQAProcessor`.
+        digit_tokens, function: see `CalculatorQAProcessor`; the function by name.
         curriculum: smaller problems to learn first, in this order, each as `dataset_config:owners:digits:rows`. It
             needs `train_sampling_strategy: sequential`.
         attn_implementation: `sdpa`, or `eager`; which of them trains faster depends on the machine.
@@ -53,7 +53,7 @@ class CalculatorQAArguments:
         report_use: whether the results say how the scores hang on the calculator, also after every number of the
             validation texts is replaced (see hf_calc/faithfulness.py); it reads them ten more times.
         report_errors: whether the results say at which numbers the answers are wrong, and whether for wrong arguments
-            (see dataset_scripts/calculator_qa/errors.py).
+            (see dataset_scripts/calculator_qa/errors.py), from which argument accuracy is told where three are taken.
         report_saliency: whether the results say how much of the answers' saliency lies on the numbers asked for (see
             hf_calc/attribution.py).
     """
@@ -78,6 +78,8 @@ class CalculatorQAArguments:
     digit_tokens: bool = field(default=True, metadata={"help": "Every digit of a number is a token."})
     search_comparisons: bool = field(default=False, metadata={"help": "Learn from comparisons what to calculate."})
     hide_arguments: bool = field(default=False, metadata={"help": "The reader sees chosen numbers in results alone."})
+    mask_mentions: bool = field(default=False, metadata={"help": "The choice of numbers does not see their digits."})
+    function: str = field(default="arithmetic", metadata={"help": "What is calculated: the name of a function."})
     curriculum: list[str] | None = field(default=None, metadata={"help": "Smaller problems to learn first."})
     attn_implementation: str = field(default="sdpa", metadata={"help": "sdpa, or eager."})
     lora_rank: int = field(default=0, metadata={"help": LORA_HELP})
@@ -157,11 +159,18 @@ def build_calculator_trainer(
     if reports_numbers and arguments.dataset != "drop":
         replace_numbers(data["validation"].select([0]))  # fails before training where texts cannot be read
     encoder = embedded_encoder() if arguments.encoder == "embedded" else arguments.encoder
-    names = ("use_calculator", "share_encoder", "search_comparisons", "hide_arguments", "digit_places")
+    names = (
+        "use_calculator",
+        "share_encoder",
+        "search_comparisons",
+        "hide_arguments",
+        "mask_mentions",
+        "digit_places",
+    )
     facts = {name: getattr(arguments, name) for name in names}
     if arguments.dropout is not None:
         facts |= {"hidden_dropout_prob": arguments.dropout, "attention_probs_dropout_prob": arguments.dropout}
-    reading = {name: getattr(arguments, name) for name in ("num_steps", "digit_tokens")}
+    reading = {name: getattr(arguments, name) for name in ("num_steps", "digit_tokens", "function")}
     processor = CalculatorQAProcessor.from_pretrained(encoder, **reading)
     # The encoder's own configuration, whatever its type, with our facts on top.
     config = CalculatorQAConfig(**(AutoConfig.from_pretrained(encoder).to_dict() | facts | processor.calculation))
@@ -197,6 +206,9 @@ def score_calculator(
         metrics["use"] = {name: calculator_use(trainer, texts) for name, texts in numbers.items()}
     if arguments.report_errors:
         metrics["errors"] = error_analysis(data, answers)
+        if trainer.model.config.use_calculator and trainer.model.config.num_arguments == 3:
+            wrong = sum(kind["wrong_arguments"] for kind in metrics["errors"].values())
+            metrics["argument_accuracy"] = 100 - 100 * wrong / len(data)
     if arguments.report_saliency:
         asked = [asked_numbers(row) for row in data]
         metrics["saliency"] = saliency_shares(trainer, data, asked)

@@ -4,12 +4,13 @@ A number as an answer says which pairs lead to it, because the calculator's resu
 not. Here every explanation of a comparison is such a search: the amount of the first choice is larger than that of the
 second, one of the two after adding or subtracting a third number, or neither. Each explanation either gives the name
 that is the answer or it does not; what raises the likelihood of those that do is learned from many examples, and which
-pair they calculate with becomes the label of the layer's scores.
+numbers they calculate with becomes the label of the layer's scores: those that are combined, or of a function that
+compares as well (`changed_comparison`), all of them.
 
 Two explanations always agree: a - t > b and a > b + t. No answer can tell them apart, so the text must, see
 `related_pairs`.
 
-Shapes: B rows, N numbers, D pairs, H hidden size, P = N * N * (4 N + 1) explanations.
+Shapes: B rows, N numbers, D candidates, H hidden size, P = N * N * (4 N + 1) explanations.
 """
 
 import re
@@ -62,24 +63,33 @@ def related_pairs(question: str, passage: str, starts: Sequence[int]) -> list[li
     return [[a is None or b is None or bool(a & b) for b in own] for a in own]
 
 
-def pair_log_likelihood(pairs: torch.Tensor, arguments: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """The expected log-probability of the pair to calculate with, by the softmax of the scores (eq. 2).
+def argument_log_likelihood(explanations: torch.Tensor, arguments: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """The expected log-probability of what explanations calculate with, by the softmax of the scores (eq. 2).
 
     Args:
-        pairs: (B, N, N) probabilities in either order, which get no gradient.
-        arguments: (B, D, 2) the two numbers of each candidate.
+        explanations: (B, N, N, N + 1) probabilities as `ComparisonSearch` has them, which get no gradient.
+        arguments: (B, D, K) numbers of each candidate, -1 for one left out. Two are the pair to calculate with: the
+            first number and what is added to it or taken from it, in either order, or if there is none, both that are
+            compared. Three are those of `changed_comparison`.
         scores: (B, D) in fp32, the smallest number at what is no candidate.
 
     Returns:
-        (B,), 0 where no pair is probable.
+        (B,), 0 where no explanation is probable.
     """
-    both = (pairs + pairs.mT).detach().flatten(1)
-    labels = both.gather(1, arguments[..., 0] * pairs.shape[1] + arguments[..., 1])  # (B, D)
+    explanations, count = explanations.detach(), explanations.shape[1]
+    if arguments.shape[-1] == 2:
+        pairs = explanations[..., :-1].sum(2) + explanations[..., -1]
+        labels, index = pairs + pairs.mT, (arguments[..., 0], arguments[..., 1])
+    else:
+        first, second, change = arguments.unbind(-1)
+        labels, index = explanations, (first, second, torch.where(change < 0, count, change))
+    rows = torch.arange(len(scores), device=scores.device).unsqueeze(-1)
+    labels = labels[rows, *index].masked_fill(arguments[..., 0] < 0, 0.0)  # (B, D)
     return (labels * torch.log_softmax(scores, -1)).masked_fill(labels == 0, 0.0).sum(-1)
 
 
 class ComparisonSearch(nn.Module):
-    """The likelihood of the named choice under all explanations, and the pair to calculate with.
+    """The likelihood of the named choice under all explanations, and the probability of each given that choice.
 
     An explanation is (a, b, t, how): the numbers of the first and the second choice and a third one that is added to
     or taken from one of them, or none. Its prior is p(a) p(b) p(t, how), each a softmax over a 2-layer ReLU network on
@@ -115,8 +125,9 @@ class ComparisonSearch(nn.Module):
             choice: (B,) 1 where the first choice is the answer, 0 the second, -1 neither.
 
         Returns:
-            (B,) log-likelihoods, and (B, N, N) the probability, given the answer, that number i is combined with t, or
-            compared with t where none is combined; both 0 where no explanation gives the answer.
+            (B,) log-likelihoods, and (B, N, N, N + 1) the probability, given the answer, that number i is compared
+            with j after t was added to i or taken from it, behind the last t that i, of the first choice, is compared
+            with j as it is. Both are 0 where no explanation gives the answer.
         """
         batch, count = values.shape
         with torch.autocast(numbers.device.type, enabled=False):
@@ -152,5 +163,5 @@ class ComparisonSearch(nn.Module):
 
         posterior = (right - total.unsqueeze(-1)).exp() * is_explained.unsqueeze(-1)
         combined, compared = posterior.view(scores.shape).split([4 * count, 1], -1)
-        combined = combined.unflatten(-1, (count, 4))  # (B, a, b, t, how)
-        return likelihood, combined[..., :2].sum((2, 4)) + combined[..., 2:].sum((1, 4)) + compared.squeeze(-1)
+        on_first, on_second = combined.unflatten(-1, (count, 2, 2)).sum(-1).unbind(-1)  # (B, a, b, t)
+        return likelihood, torch.cat([on_first + on_second.transpose(1, 2), compared], -1)

@@ -27,15 +27,18 @@ class CalculatorQAConfig(BertConfig):
         hide_arguments: whether the second pass reads no digit of the chosen numbers in the text, only how many there
             are, so that it knows their values from the result alone. Without it a reader may come to do the sums by
             itself (see `calculator_use`). For a single step.
+        mask_mentions: whether the pass that chooses reads every mention that may be an argument as one token without a
+            word, so that it goes by what is said around it alone: a choice does not change with the numbers. For a
+            single step.
         search_comparisons: whether training may tell from questions "who has more, A or B?" what to calculate with,
-            see comparison_search.py; for a single step of two arguments.
+            see comparison_search.py; for a single step of two arguments, or of the three of `changed_comparison`.
         format_version: of what was saved.
         kwargs: everything of `BertConfig`.
 
     Raises:
         ValueError: no arguments, no steps, several steps or places without all that they need, search_comparisons
-            without use_calculator, two arguments and a single step, hide_arguments without use_calculator and a single
-            step, or the model was saved by a newer version than this code can read.
+            without use_calculator, two or three arguments and a single step, hide_arguments or mask_mentions without
+            use_calculator and a single step, or the model was saved by a newer version than this code can read.
     """
 
     model_type = "calculator_qa"
@@ -48,6 +51,7 @@ class CalculatorQAConfig(BertConfig):
     calculator_token_ids: list[int] | None = None
     search_comparisons: bool = False
     hide_arguments: bool = False
+    mask_mentions: bool = False
     digit_places: int = 0
     format_version: int = FORMAT_VERSION
 
@@ -75,10 +79,12 @@ class CalculatorQAConfig(BertConfig):
                 f"num_steps={self.num_steps} needs use_calculator=True and num_arguments=2, the calculator's own; got "
                 f"{self.use_calculator} and {self.num_arguments}"
             )
-        if self.search_comparisons and not (self.use_calculator and self.num_arguments == 2 and self.num_steps == 1):
-            raise ValueError("search_comparisons needs use_calculator=True, num_arguments=2 and num_steps=1")
-        if self.hide_arguments and not (self.use_calculator and self.num_steps == 1):
-            raise ValueError("hide_arguments needs use_calculator=True and num_steps=1")
+        calculates_once = self.use_calculator and self.num_steps == 1
+        if self.search_comparisons and not (calculates_once and self.num_arguments in (2, 3)):
+            raise ValueError("search_comparisons needs use_calculator=True, num_arguments of 2 or 3 and num_steps=1")
+        for name in ("hide_arguments", "mask_mentions"):
+            if getattr(self, name) and not calculates_once:
+                raise ValueError(f"{name} needs use_calculator=True and num_steps=1")
         if self.num_steps > 1 and not (self.operations and self.calculator_token_ids):
             raise ValueError(
                 f"num_steps={self.num_steps} makes the model calculate by itself, for which it lacks operations and "

@@ -134,6 +134,31 @@ def argument_tokens(
     return ((first <= token) & (token <= last) & (taken >= 0).unsqueeze(-1)).any(1)
 
 
+def mask_mentions(
+    inputs: dict[str, torch.Tensor], positions: torch.Tensor, ends: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """The inputs of an encoder that reads every mention as one token without a word, however long it is.
+
+    Args:
+        inputs: `inputs_embeds` (B, T, H) and `attention_mask` (B, T), beside others.
+        positions, ends: (B, N) first and last token of each mention, -1 as the last where there is none.
+
+    Returns:
+        Likewise: at a mention's first token the embedding is 0, its others are no tokens, and `position_ids` count
+        what is left.
+    """
+    mask = inputs["attention_mask"]
+    token = torch.arange(mask.shape[1], device=mask.device)
+    first, last = positions.unsqueeze(-1), ends.unsqueeze(-1)
+    is_first = ((first == token) & (token <= last)).any(1)
+    mask = mask * (~((first < token) & (token <= last)).any(1) | is_first)
+    return inputs | {
+        "inputs_embeds": inputs["inputs_embeds"].masked_fill(is_first.unsqueeze(-1), 0.0),
+        "attention_mask": mask,
+        "position_ids": (mask.cumsum(-1) - 1).clamp(min=0),
+    }
+
+
 def number_value(text: str, find_numbers: Callable[[str], Sequence[Quantity]]) -> Decimal | None:
     """The value of a text that is a number, perhaps with a currency sign or percent, and nothing else.
 

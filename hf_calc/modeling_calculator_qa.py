@@ -26,7 +26,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 from .argument_scorer import ArgumentScorer
 from .calculator import TOKENS, Calculator, Numbers
 from .chains import NOTHING, answer_places, chosen_results, step_candidates, step_labels
-from .comparison_search import ComparisonSearch, pair_log_likelihood
+from .comparison_search import ComparisonSearch, argument_log_likelihood
 from .configuration_calculator_qa import CalculatorQAConfig
 from .digit_places import join_places
 from .losses import (
@@ -36,7 +36,7 @@ from .losses import (
     right_argument_loss,
     sampled_answer_loss,
 )
-from .mentions import argument_tokens
+from .mentions import argument_tokens, mask_mentions
 from .symbolic_layer import ONE_RESULT, SEVERAL_RESULTS, SymbolicLayer, SymbolicLayerOutput
 
 VOCABULARY_ADVICE = "load the processor from the same checkpoint as the model"
@@ -57,8 +57,8 @@ class CalculatorQAModelOutput(ModelOutput):
         argument_loss: binary cross entropy of eq. 2 against the pairs whose result is the answer, the mean over
             examples; one without such a pair adds 0. Of several steps the sum of `right_argument_loss`, each against
             its `step_labels`.
-        search_loss: -log p(choice) under all explanations of a comparison, less the expected log-probability of the
-            pair that they calculate with, the mean over examples; one without a choice adds 0.
+        search_loss: -log p(choice) under all explanations of a comparison, less the expected log-probability of what
+            they calculate with, the mean over examples; one without a choice adds 0.
         start_logits: (B, T + L) fp32, the smallest number where no answer can start.
         end_logits: (B, T + L) likewise.
         argument_logits: (B, D) fp32 scores of the candidates, the smallest number where there is none, or over the
@@ -264,7 +264,8 @@ class BertForCalculatorQA(BertPreTrainedModel):
             segment_ids: (B, T) 0 question, 1 passage, -1 special tokens and padding.
             token_type_ids: (B, T) by default told from the segments: PEFT takes them and does not hand them on.
             mention_positions: (B, N) first token of each mention, 0 where there is none.
-            mention_ends: (B, N) last token of each mention, -1 where there is none; for `config.hide_arguments`.
+            mention_ends: (B, N) last token of each mention, -1 where there is none; for `config.hide_arguments` and
+                `config.mask_mentions`.
             candidate_arguments: (B, D, K) indices into the mentions, -1 for one left out; all -1 is no candidate.
             candidate_ids: (B, D, L) tokens of each pair's result; a row of padding alone is no candidate.
             candidate_results: over the ceiling of a `SymbolicFunction`, a `CandidateResults` that makes candidate_ids,
@@ -319,6 +320,8 @@ class BertForCalculatorQA(BertPreTrainedModel):
             first_inputs = reader_inputs
             if reader is not self.bert:
                 first_inputs = reader_inputs | {"inputs_embeds": self._embed(self.bert, input_ids, offset)}
+            if self.config.mask_mentions:
+                first_inputs = mask_mentions(first_inputs, mention_positions, mention_ends)
             hidden = self.bert(**first_inputs).last_hidden_state
             choice = (offset, temperature, gumbel_noise, generator, estimator, num_samples)
             if self.config.num_steps > 1:
@@ -332,7 +335,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
                 if answer_spans is not None:
                     answer_spans = torch.cat([answer_spans, *(step.answer_spans for step in steps)], 1)
             else:
-                kept, num_candidates = None, candidate_arguments.shape[1]
+                kept, all_arguments = None, candidate_arguments
                 if candidate_results is not None:
                     kept, candidate_arguments, results = self._keep_best(
                         hidden, mention_positions, candidate_arguments, candidate_results
@@ -343,7 +346,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
                 result = self._choose(hidden, mention_positions, candidate_arguments, candidate_ids, choice)
                 argument_logits, argument_index, result_ids = result.scores, result.index, result.token_ids
                 if kept is not None:
-                    argument_logits, argument_index = among_all(kept, num_candidates, result)
+                    argument_logits, argument_index = among_all(kept, all_arguments.shape[1], result)
                 num_results = len(argument_index) // len(input_ids)
                 if num_results > 1:
                     reader_inputs = {name: torch.cat([rows] * num_results) for name, rows in reader_inputs.items()}
@@ -388,8 +391,12 @@ class BertForCalculatorQA(BertPreTrainedModel):
                 argument_loss = mean_over_examples(losses, same_example)
                 loss = end_loss + argument_loss
             if comparisons is not None:
-                likelihood, pairs = self.comparison_search(gather_mentions(hidden, mention_positions), **comparisons)
-                likelihood = likelihood + pair_log_likelihood(pairs, candidate_arguments, argument_logits)
+                mentions, scores = gather_mentions(hidden, mention_positions), argument_logits
+                likelihood, explanations = self.comparison_search(mentions, **comparisons)
+                if kept is not None:  # the search has labels for all candidates
+                    scores = self.argument_scorer(mentions, all_arguments)
+                    scores = scores.masked_fill(all_arguments[..., 0] < 0, torch.finfo(scores.dtype).min)
+                likelihood = likelihood + argument_log_likelihood(explanations, all_arguments, scores)
                 search_loss = mean_over_examples(-likelihood, same_example)
                 loss = loss + search_loss
         return CalculatorQAModelOutput(

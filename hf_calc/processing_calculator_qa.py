@@ -73,8 +73,9 @@ class CalculatorQAProcessor(ProcessorMixin):
             result does not fit behind its window is no candidate, and with a single step the log says so.
         num_steps: how often the model may calculate, see `CalculatorQAConfig`. With several steps it makes the
             candidates itself, from the numbers' values.
-        function: what is computed: "arithmetic", another shipped function by name (`comparison`, `date_difference`,
-            `total`), or a `SymbolicFunction`, which is saved by its name alone and has to be given again on loading.
+        function: what is computed: "arithmetic", another shipped function by name (`comparison`,
+            `changed_comparison`, `date_difference`, `total`), or a `SymbolicFunction`, which is saved by its name
+            alone and has to be given again on loading.
         digit_tokens: whether every digit of a number is a token. False leaves numbers, also those of results, to the
             tokenizer's own pieces, to measure what the digits are worth; for a single step.
 
@@ -175,7 +176,8 @@ class CalculatorQAProcessor(ProcessorMixin):
             answers: per example the answer, or several spellings of it; adds the labels. A number is found by its
                 value, other text as whole words in either case.
             comparisons: whether to add with the labels what `ComparisonSearch` takes beside the numbers' vectors, for
-                a model with `config.search_comparisons`; for the function arithmetic in a single step.
+                a model with `config.search_comparisons`; for the functions arithmetic and changed_comparison in a
+                single step.
 
         Returns:
             input_ids, attention_mask, token_type_ids, segment_ids (B, T), example_ids (B,),
@@ -188,12 +190,13 @@ class CalculatorQAProcessor(ProcessorMixin):
 
         Raises:
             ValueError: lists of different lengths, a question that leaves no room for a passage, or comparisons of
-                something else than the function arithmetic in a single step.
+                something else than the functions arithmetic and changed_comparison in a single step.
         """
-        if comparisons and (self.num_steps > 1 or isinstance(self.calculator, SymbolicFunction)):
+        is_searched = self.function in ("arithmetic", "changed_comparison") and self.digit_tokens
+        if comparisons and (self.num_steps > 1 or not is_searched):
             raise ValueError(
-                "comparisons=True needs the function arithmetic, num_steps=1 and digit_tokens=True, got "
-                f"{self.function}, {self.num_steps} and {self.digit_tokens}: leave it False"
+                "comparisons=True needs the function arithmetic or changed_comparison, num_steps=1 and "
+                f"digit_tokens=True, got {self.function}, {self.num_steps} and {self.digit_tokens}: leave it False"
             )
         questions, passages = _as_lists(question, passage)
         rows = self._tokenize(questions, passages)
@@ -212,13 +215,15 @@ class CalculatorQAProcessor(ProcessorMixin):
         if answers is not None:
             answers = self._answers([answers] if isinstance(answers, str) else answers, rows)
             batch["answer_spans"] = rows.answer_spans(answers)
-        if isinstance(self.calculator, SymbolicFunction):
-            return BatchEncoding(batch | self._function_candidates(answers, rows))
-
         counts = torch.tensor([len(mentions) for mentions in rows.mentions])
         width = max(2, int(counts.max()))  # so that D is never 0
         is_number = torch.arange(width) < counts.unsqueeze(1)  # (B, N)
         batch |= rows.mention_tokens(width)
+        if comparisons and answers is not None:
+            batch["comparisons"] = self._comparisons(answers, rows, is_number)
+        if isinstance(self.calculator, SymbolicFunction):
+            return BatchEncoding(batch | self._function_candidates(answers, rows))
+
         if self.num_steps > 1:
             batch["quantity_values"] = _padded_values([[m.value for m in row] for row in rows.mentions], width)
             if answers is not None:
@@ -247,8 +252,6 @@ class CalculatorQAProcessor(ProcessorMixin):
         }
         if answers is not None:
             batch |= self._labels(answers, results, is_pair, fits)
-            if comparisons:
-                batch["comparisons"] = self._comparisons(answers, rows, is_number)
         return BatchEncoding(batch)
 
     def _comparisons(self, answers, rows: TokenizedRows, is_number) -> dict[str, torch.Tensor]:
@@ -273,12 +276,11 @@ class CalculatorQAProcessor(ProcessorMixin):
         }
 
     def _function_candidates(self, answers, rows: TokenizedRows) -> dict[str, Any]:
-        """The mentions and candidates of a `SymbolicFunction`, their results and where these hold the answers."""
+        """The candidates of a `SymbolicFunction`, their results and where these hold the answers."""
         function = self.calculator
-        width = max(1, *(len(mentions) for mentions in rows.mentions))
         arguments = function.stack_tuples(rows.mentions)  # (B, D, K)
         num_candidates = arguments.shape[1]
-        batch = rows.mention_tokens(width) | {"candidate_arguments": arguments}
+        batch = {"candidate_arguments": arguments}
         lengths = (sum(mask) for mask in rows.encoding["attention_mask"])
         results = CandidateResults(
             function,

@@ -263,6 +263,19 @@ def comparison(a: Decimal, b: Decimal) -> str:
     return f"{format_number(high)} {'>' if high > low else '='} {format_number(low)}"
 
 
+def changed_comparison(a: Decimal, b: Decimal, change: Decimal | None = None) -> str:
+    """How a number compares with another, or how it does after a change is added to it, and after it is taken from it.
+
+    >>> changed_comparison(Decimal(72), Decimal(80)), changed_comparison(Decimal(72), Decimal(80), Decimal(23))
+    ('72 < 80', '95 > 80 , 49 < 80')
+    """
+    changed = [a] if change is None else [a + change, a - change]
+    return " , ".join(
+        f"{format_number(number)} {'=' if number == b else '>' if number > b else '<'} {format_number(b)}"
+        for number in changed
+    )
+
+
 def date_difference(a: date, b: date) -> str:
     """The time between two dates in days, whole months and whole years.
 
@@ -308,6 +321,7 @@ SHIPPED = {
     function.name: function
     for function in (
         SymbolicFunction(comparison, [find_quantities] * 2, unordered=True),
+        SymbolicFunction(changed_comparison, [find_quantities] * 3, optional=1, max_candidates=16),
         SymbolicFunction(date_difference, [find_dates] * 2, unordered=True),
         SymbolicFunction(total, [find_quantities] * 4, unordered=True, optional=2),
     )

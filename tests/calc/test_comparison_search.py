@@ -20,7 +20,7 @@ from hf_calc.comparison_search import (
     UNRELATED,
     ComparisonSearch,
     answered_choice,
-    pair_log_likelihood,
+    argument_log_likelihood,
     related_pairs,
 )
 
@@ -28,32 +28,32 @@ QUESTION = "Who has more nuts: Anna or Carl?"
 
 
 def explain(search, numbers, values, is_related, choice):
-    """The likelihood and the pairs' probabilities of one row, explanation after explanation."""
+    """The likelihood of one row's answer and what it is explained by, explanation after explanation."""
     roles = search.roles(torch.relu(search.hidden(numbers)))
     count = len(values)
     first, second = (roles[:, k].softmax(0).tolist() for k in (0, 1))
     combined = torch.cat([roles[:, 2:].flatten(), torch.zeros(1)]).softmax(0).tolist()
-    right, total, pairs = 0.0, 0.0, torch.zeros(count, count)
+    right, total, found = 0.0, 0.0, torch.zeros(count, count, count + 1)
     for a, b in itertools.permutations(range(count), 2):
         for way, weight in enumerate(combined):
             t, how = divmod(way, 4)
             weight *= first[a] * second[b]
-            amounts, pair = [values[a], values[b]], (a, b)
+            amounts, taken = [values[a], values[b]], (a, b, count)
             if t < count:
                 if t in (a, b):
                     continue
                 side, minus = divmod(how, 2)
-                pair = ((a, b)[side], t)
+                taken = ((a, b), (b, a))[side] + (t,)
                 amounts[side] += -values[t] if minus else values[t]
-                weight *= 1 if is_related[pair[0]][t] else math.exp(UNRELATED)
+                weight *= 1 if is_related[taken[0]][t] else math.exp(UNRELATED)
             total += weight
             if amounts[0] != amounts[1] and (amounts[0] > amounts[1]) == choice:
                 right += weight
-                pairs[pair] += weight
-    return math.log(right / total) if right else 0.0, pairs / right if right else pairs
+                found[taken] += weight
+    return math.log(right / total) if right else 0.0, found / right if right else found
 
 
-def test_likelihood_and_pairs_equal_a_loop_over_all_explanations():
+def test_likelihood_and_probabilities_equal_a_loop_over_all_explanations():
     search, numbers = ComparisonSearch(6), torch.randn(4, 5, 6)
     values = torch.tensor([[5, 3, 9, 2, 7], [4, 4, 1, 8, 3], [6, -2, 5, 0, 0], [3, 3, 0, 0, 0]])
     counts = [5, 5, 3, 2]
@@ -61,32 +61,33 @@ def test_likelihood_and_pairs_equal_a_loop_over_all_explanations():
     is_related = torch.rand(4, 5, 5) < 0.5
     is_related = is_related | is_related.mT
     choice = torch.tensor([1, 0, 1, 0])  # the last row has two equal numbers: nothing explains its answer
-    likelihood, pairs = search(numbers, values, is_number, is_related, choice)
+    likelihood, explanations = search(numbers, values, is_number, is_related, choice)
     for row, count in enumerate(counts):
         related = is_related[row, :count, :count].tolist()
         expected = explain(search, numbers[row, :count], values[row, :count].tolist(), related, choice[row].item())
         assert likelihood[row].item() == pytest.approx(expected[0], abs=1e-5)
-        torch.testing.assert_close(pairs[row, :count, :count], expected[1], rtol=1e-4, atol=1e-6)
-        assert pairs[row].sum().item() == pytest.approx(float(count > 2), abs=1e-5)
+        found = explanations[row, :count, :count][..., [*range(count), 5]]
+        torch.testing.assert_close(found, expected[1], rtol=1e-4, atol=1e-6)
+        assert explanations[row].sum().item() == pytest.approx(float(count > 2), abs=1e-5)
 
 
 def test_rows_without_a_choice_add_nothing():
     search = ComparisonSearch(6)
     numbers = torch.randn(2, 3, 6, requires_grad=True)
     everything = torch.ones(2, 3, 3, dtype=torch.bool)
-    likelihood, pairs = search(
+    likelihood, explanations = search(
         numbers, torch.tensor([[1, 2, 3], [1, 2, 3]]), everything[:, 0], everything, torch.tensor([-1, 1])
     )
     likelihood.sum().backward()
     assert likelihood[0] == 0
-    assert not pairs[0].any()
+    assert not explanations[0].any()
     assert not numbers.grad[0].any()
     assert numbers.grad[1].any()
 
 
 @torch.no_grad()
 def test_only_the_text_tells_which_side_a_number_was_combined_with():
-    # a - t > b and a > b + t: with the same scores, both pairs are as probable, unless one of them is unrelated.
+    # a - t > b and a > b + t: with the same scores, both are as probable, unless the text relates one alone.
     search = ComparisonSearch(4)
     torch.nn.init.zeros_(search.roles.weight)
     torch.nn.init.zeros_(search.roles.bias)
@@ -96,8 +97,9 @@ def test_only_the_text_tells_which_side_a_number_was_combined_with():
     numbers, choice = torch.randn(1, 3, 4), torch.tensor([1])
     _, alike = search(numbers, values, everything[:, 0], everything, choice)
     _, told = search(numbers, values, everything[:, 0], is_related, choice)
-    assert alike[0, 0, 2] == pytest.approx(1.5 * alike[0, 1, 2].item())  # 8 + 5 > 2, 8 - 5 > 2, and 8 > 5 alone
-    assert told[0, 0, 2] / told[0, 1, 2] == pytest.approx(1.5 * math.exp(-UNRELATED), rel=1e-4)
+    # 8 + 5 > 2 and 8 - 5 > 2, 8 > 2 + 5 and 8 > 2 - 5.
+    assert alike[0, 0, 1, 2] == pytest.approx(alike[0, 1, 0, 2].item())
+    assert told[0, 0, 1, 2] / told[0, 1, 0, 2] == pytest.approx(math.exp(-UNRELATED), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -151,30 +153,40 @@ def test_the_processor_makes_what_the_search_takes(processor):
     assert "comparisons" not in processor(QUESTION, ROWS[0]["passage"], comparisons=True)  # without an answer
 
 
-def test_the_expected_log_probability_of_a_pair_equals_a_loop(processor):
-    arguments = pair_arguments(4).expand(3, -1, -1)
-    scores, pairs = torch.randn(3, 6), torch.rand(3, 4, 4)
-    scores[2, 5] = torch.finfo(torch.float32).min
-    pairs[2, 2, 3] = pairs[2, 3, 2] = 0  # what is no candidate is in no explanation
-    expected = [
-        sum(
-            (pairs[row, i, j] + pairs[row, j, i]) * scores[row].log_softmax(-1)[d]
-            for d, (i, j) in enumerate(pair_arguments(4).tolist())
-            if (i, j) != (2, 3) or row < 2
-        )
-        for row in range(3)
-    ]
-    torch.testing.assert_close(pair_log_likelihood(pairs, arguments, scores), torch.stack(expected))
+def test_the_expected_log_probability_of_arguments_equals_a_loop():
+    explanations = torch.rand(3, 4, 4, 5)
+    explanations[2, 3] = explanations[2, :, 3] = explanations[2, :, :, 3] = 0  # what is no number explains nothing
+    triples = [*itertools.product(range(4), range(4), [-1, *range(4)])]
+    for arguments in (pair_arguments(4).tolist(), triples):
+        scores, expected = torch.randn(3, len(arguments) + 1), []
+        candidates = torch.tensor([*arguments, [-1] * len(arguments[0])]).repeat(3, 1, 1)
+        candidates[2][(candidates[2] == 3).any(-1)] = -1
+        scores[candidates[..., 0] < 0] = torch.finfo(torch.float32).min
+        for row, p in enumerate(explanations):
+            expected.append(0.0)
+            for candidate, log_p in zip(candidates[row].tolist(), scores[row].log_softmax(-1), strict=True):
+                if candidate[0] < 0:
+                    continue
+                if len(candidate) == 3:
+                    label = p[tuple(candidate)]
+                else:
+                    i, j = candidate
+                    label = p[i, :, j].sum() + p[j, :, i].sum() + p[i, j, 4] + p[j, i, 4]
+                expected[-1] += label * log_p
+        found = argument_log_likelihood(explanations, candidates, scores)
+        torch.testing.assert_close(found, torch.stack(expected))
 
 
-def test_training_learns_what_to_calculate_with_from_names_alone(processor, sizes, tmp_path):
+@pytest.mark.parametrize("function", ["arithmetic", "changed_comparison"])
+def test_training_learns_what_to_calculate_with_from_names_alone(function, tokenizer_dir, sizes, tmp_path):
     torch.manual_seed(0)
-    model = BertForCalculatorQA(CalculatorQAConfig(**sizes, search_comparisons=True))
+    processor = CalculatorQAProcessor.from_pretrained(tokenizer_dir, function=function)
+    model = BertForCalculatorQA(CalculatorQAConfig(**sizes | processor.calculation, search_comparisons=True))
     trainer = CalculatorQATrainer(
         model=model,
         args=CalculatorQATrainingArguments(
-            str(tmp_path), max_steps=60, per_device_train_batch_size=4, learning_rate=3e-3, use_cpu=True,
-            logging_steps=30, report_to="none", disable_tqdm=True, save_strategy="no",
+            str(tmp_path), max_steps=100, per_device_train_batch_size=4, learning_rate=3e-3, use_cpu=True,
+            logging_steps=50, report_to="none", disable_tqdm=True, save_strategy="no",
         ),
         data_collator=CalculatorQADataCollator(processor, comparisons=True),
         train_dataset=Dataset.from_list(ROWS),
@@ -185,9 +197,11 @@ def test_training_learns_what_to_calculate_with_from_names_alone(processor, size
     assert not [name for name, p in model.named_parameters() if torch.equal(before[name], p)]
     first, last = (entry["search_loss"] for entry in trainer.state.log_history if "search_loss" in entry)
     assert last < first / 2
+    batch = CalculatorQADataCollator(processor)(ROWS)
     with torch.no_grad():
-        index = model.eval()(**CalculatorQADataCollator(processor)(ROWS)).argument_index
-    assert pair_arguments(4)[index].tolist() == [[0, 3], [0, 3], [0, 3], [1, 3]]
+        index = model.eval()(**batch).argument_index
+    taken = batch["candidate_arguments"][range(4), index].tolist()
+    assert [[first, last] for first, *_, last in taken] == [[0, 3], [0, 3], [0, 3], [1, 3]]  # who is changed by what
 
 
 @pytest.mark.parametrize(
@@ -201,7 +215,9 @@ def test_training_learns_what_to_calculate_with_from_names_alone(processor, size
 def test_comparisons_of_another_calculation_are_refused(tokenizer_dir, options, got):
     processor = CalculatorQAProcessor.from_pretrained(tokenizer_dir, **options)
     for answers in ("Anna", None):
-        with pytest.raises(ValueError, match=f"comparisons=True needs the function arithmetic, .* got {got}: leave"):
+        with pytest.raises(
+            ValueError, match=f"needs the function arithmetic or changed_comparison, .* got {got}: leave"
+        ):
             processor(QUESTION, ROWS[0]["passage"], answers, comparisons=True)
 
 
@@ -212,7 +228,7 @@ def test_comparisons_for_a_model_that_does_not_search_them_are_refused(processor
 
 
 def test_what_cannot_be_searched_is_refused(processor, sizes, tmp_path):
-    for wrong in ({"use_calculator": False}, {"num_arguments": 3}):
+    for wrong in ({"use_calculator": False}, {"num_arguments": 4}):
         with pytest.raises(ValueError, match="search_comparisons needs"):
             CalculatorQAConfig(search_comparisons=True, **wrong)
     with pytest.raises(ValueError, match=r"needs CalculatorQADataCollator\(..., comparisons=True\)"):

@@ -23,7 +23,7 @@ from hf_calc.losses import (
     mean_over_examples,
     right_argument_loss,
 )
-from hf_calc.mentions import argument_tokens
+from hf_calc.mentions import argument_tokens, mask_mentions
 from hf_calc.modeling_calculator_qa import token_types
 
 LOWEST = torch.finfo(torch.float32).min
@@ -219,7 +219,10 @@ def test_second_pass_reads_the_sequence_without_padding(make_model, batch):
         torch.testing.assert_close(output.start_logits[row][is_text], logits[positions], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("facts", [{}, {"share_encoder": False}, {"use_calculator": False}, {"hide_arguments": True}])
+@pytest.mark.parametrize(
+    "facts",
+    [{}, {"share_encoder": False}, {"use_calculator": False}, {"hide_arguments": True}, {"mask_mentions": True}],
+)
 def test_batch_mates_and_padding_change_nothing(make_model, processor, facts):
     model = make_model(**facts).eval()
     together = model(**processor(QUESTIONS, PASSAGES, ANSWERS))
@@ -285,10 +288,41 @@ def test_digits_of_hidden_arguments_are_read_in_the_result_alone(make_model, bat
             assert torch.equal(logits[1:], first.start_logits[1:])
 
 
+@pytest.mark.parametrize("share_encoder", [True, False])
+def test_a_choice_among_masked_mentions_is_the_same_whatever_the_numbers(sizes, processor, share_encoder):
+    """In a batch of rows that differ in digits and in how many there are, all choose alike; the reader sees which."""
+    facts = sizes | processor.calculation | {"share_encoder": share_encoder, "digit_places": 8}
+    model = BertForCalculatorQA(CalculatorQAConfig(**facts, mask_mentions=True)).train()
+    passages = [f"Anna has {a} nuts, Carl has {c} nuts." for a, c in ((7, 3), (12345, 3), (0.5, "1,234"))]
+    batch = processor(["Who has more nuts, Anna or Carl, if 5 is a number?"] * 3, passages, ["Anna"] * 3)
+    output = model(**batch, gumbel_noise=False)
+    assert output.argument_logits[0].unique().numel() > 1
+    for row in (1, 2):
+        torch.testing.assert_close(output.argument_logits[row], output.argument_logits[0], rtol=1e-5, atol=1e-6)
+    assert output.reader_embeds[:, : batch["input_ids"].shape[1]][batch["attention_mask"] > 0].any(-1).all()
+    output.argument_logits.sum().backward()
+    is_digit = torch.isin(torch.arange(model.config.vocab_size), torch.tensor(model.config.calculator_token_ids[-20:]))
+    assert not model.bert.get_input_embeddings().weight.grad[is_digit].any()
+
+
+def test_masked_mentions_are_one_token_each():
+    inputs = {"inputs_embeds": torch.ones(2, 7, 3), "attention_mask": torch.tensor([[1] * 7, [1] * 5 + [0] * 2])}
+    positions, ends = torch.tensor([[1, 4], [2, 0]]), torch.tensor([[3, 4], [3, -1]])
+    masked = mask_mentions(inputs | {"token_type_ids": None}, positions, ends)
+    assert masked["attention_mask"].tolist() == [[1, 1, 0, 0, 1, 1, 1], [1, 1, 1, 0, 1, 0, 0]]
+    assert masked["position_ids"].tolist() == [[0, 1, 1, 1, 2, 3, 4], [0, 1, 2, 2, 3, 3, 3]]
+    assert (masked["inputs_embeds"] == 0).all(-1).tolist() == [
+        [k in (1, 4) for k in range(7)],
+        [k == 2 for k in range(7)],
+    ]
+    assert masked["token_type_ids"] is None
+
+
+@pytest.mark.parametrize("name", ["hide_arguments", "mask_mentions"])
 @pytest.mark.parametrize("facts", [{"use_calculator": False}, {"num_steps": 2, "operations": ["+"]}])
-def test_arguments_are_hidden_of_a_single_calculation_alone(facts):
-    with pytest.raises(ValueError, match="hide_arguments needs use_calculator=True and num_steps=1"):
-        CalculatorQAConfig(hide_arguments=True, calculator_token_ids=[1], **facts)
+def test_mentions_are_hidden_of_a_single_calculation_alone(name, facts):
+    with pytest.raises(ValueError, match=f"{name} needs use_calculator=True and num_steps=1"):
+        CalculatorQAConfig(**{name: True}, calculator_token_ids=[1], **facts)
 
 
 def one_by_one(model, batch, estimator, index):

@@ -26,7 +26,7 @@ from hf_calc import (
     look_up,
 )
 from hf_calc.candidate_results import is_result
-from hf_calc.symbolic_function import SHIPPED, comparison, date_difference, total
+from hf_calc.symbolic_function import SHIPPED, changed_comparison, comparison, date_difference, total
 
 TABLE = {
     "Kyoto": {"people": 1463723, "river": "kamo"},
@@ -36,6 +36,7 @@ TABLE = {
 # A text for each shipped function: question, passage, answer, how many arguments, how many have a result.
 TEXTS = {
     "comparison": ("Who has more?", "anna has 17 pens, carl 9 and grace 30.", "30", 2, 3),
+    "changed_comparison": ("How many pens?", "anna has 17 pens, carl 9.", "26", 3, 12),
     "date_difference": ("How many days?", "from Jan 31, 2004 to 2004-03-01, or 5 May 2005", "30 days", 2, 3),
     "total": ("How many pens?", "anna has 12 pens, carl 5, grace 3 and mark 100.", "20", 4, 11),
     "look_up": ("How many people has nara?", "kyoto and nara; the river is long", "354630", 2, 4),
@@ -236,12 +237,18 @@ def test_date_difference_by_counting():
     assert date_difference(date(2004, 1, 30), date(2004, 1, 31)) == "1 day , 0 months , 0 years"
 
 
-def test_comparison_and_total_in_exact_decimals():
+def test_comparisons_and_total_in_exact_decimals():
     numbers = [Decimal(n) for n in ("-3", "-2.5", "0", "0.10", "0.1", "9", "17", "1234567.0001")]
     for a, b in itertools.product(numbers, numbers):
         big, sign, small = comparison(a, b).split()
         assert (Decimal(big), Decimal(small)) == (max(a, b), min(a, b))
         assert sign == ("=" if a == b else ">")
+    for a, b, change in itertools.product(numbers, numbers, [None, *numbers]):
+        parts = changed_comparison(a, b, *([] if change is None else [change])).split(" , ")
+        for part, amount in zip(parts, [a] if change is None else [a + change, a - change], strict=True):
+            left, sign, right = part.split()
+            assert (Decimal(left), Decimal(right)) == (amount, b)
+            assert {"=": amount == b, "<": amount < b, ">": amount > b}[sign]
     for count in (2, 3, 4):
         for chosen in itertools.combinations(numbers, count):
             result, shown = total(*chosen).split(" , ")
@@ -302,6 +309,7 @@ def test_every_shipped_function_from_text_to_tensors(load, name):
     right = batch["candidate_ids"][0][batch["argument_labels"][0] > 0]
     results = {
         "comparison": ["30 > 17", "30 > 9"],
+        "changed_comparison": ["26 > 17 , -8 < 17", "26 > 9 , -8 < 9", "26 > 17 , 8 < 17", "26 > 9 , 8 < 9"],
         "date_difference": ["30 days , 1 month , 0 years"],
         "total": ["20 = 12 + 5 + 3 , 3 numbers"],
         "look_up": ["354630", "354630"],  # Nara of the question, and of the passage

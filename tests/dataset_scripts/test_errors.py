@@ -56,6 +56,14 @@ def test_counts_by_hand():
     assert found["argmax"] == counts(5, 3, 2) | {"by": {"digit 1": counts(2, 2, 1), "length by 1": counts(3, 1, 1)}}
 
 
+def test_three_arguments_are_right_if_all_of_them_are_asked_for():
+    row = make_row("Who has more pens: Anna or Carl?", "Anna", "argmax")
+    cases = [("Anna", 0, 1, 4), ("Carl", 1, 4, 0), ("Anna", 0, 2, 4), ("Anna", 0, 1, 1), ("Anna", 0, 4)]
+    answers = [make_answer(name, row, *taken) for name, *taken in cases]
+    found = error_analysis(Dataset.from_list([row] * len(cases)), answers)["argmax"]
+    assert (found["wrong_arguments"], found["wrong_reading"]) == (2, 1)  # the last: a pair, as the row has it
+
+
 def test_asked_numbers_by_hand():
     assert asked_numbers(make_row("Who has more pens: Ruth or Carl?", "Carl", "argmax")) == [1, 3]
     assert asked_numbers(make_row("Who has more pens: Mark or Carl?", "Mark", "argmax")) == [1, 2, 4]
