@@ -67,24 +67,25 @@ def argument_log_likelihood(explanations: torch.Tensor, arguments: torch.Tensor,
     """The expected log-probability of what explanations calculate with, by the softmax of the scores (eq. 2).
 
     Args:
-        explanations: (B, N, N, N + 1) probabilities as `ComparisonSearch` has them, which get no gradient.
-        arguments: (B, D, K) numbers of each candidate, -1 for one left out. Two are the pair to calculate with: the
-            first number and what is added to it or taken from it, in either order, or if there is none, both that are
+        explanations: (B, 2, N, N, N + 1) probabilities as `ComparisonSearch` has them, which get no gradient.
+        arguments: (B, D, K) numbers of each candidate, -1 for one left out. Two are the pair to calculate with: a
+            number and what is added to it or taken from it, in either order, or if there is none, both that are
             compared. Three are those of `changed_comparison`.
         scores: (B, D) in fp32, the smallest number at what is no candidate.
 
     Returns:
         (B,), 0 where no explanation is probable.
     """
-    explanations, count = explanations.detach(), explanations.shape[1]
-    if arguments.shape[-1] == 2:
-        pairs = explanations[..., :-1].sum(2) + explanations[..., -1]
-        labels, index = pairs + pairs.mT, (arguments[..., 0], arguments[..., 1])
+    on_first, on_second = explanations.detach().unbind(1)
+    first, second, *change = arguments.unbind(-1)
+    if change:
+        labels, change = on_first + on_second, torch.where(change[0] < 0, on_first.shape[1], change[0])
+        index = first, second, change
     else:
-        first, second, change = arguments.unbind(-1)
-        labels, index = explanations, (first, second, torch.where(change < 0, count, change))
+        pairs = on_first[..., :-1].sum(2) + on_second[..., :-1].sum(1) + on_first[..., -1]
+        labels, index = pairs + pairs.mT, (first, second)
     rows = torch.arange(len(scores), device=scores.device).unsqueeze(-1)
-    labels = labels[rows, *index].masked_fill(arguments[..., 0] < 0, 0.0)  # (B, D)
+    labels = labels[rows, *index].masked_fill(first < 0, 0.0)  # (B, D)
     return (labels * torch.log_softmax(scores, -1)).masked_fill(labels == 0, 0.0).sum(-1)
 
 
@@ -125,9 +126,10 @@ class ComparisonSearch(nn.Module):
             choice: (B,) 1 where the first choice is the answer, 0 the second, -1 neither.
 
         Returns:
-            (B,) log-likelihoods, and (B, N, N, N + 1) the probability, given the answer, that number i is compared
-            with j after t was added to i or taken from it, behind the last t that i, of the first choice, is compared
-            with j as it is. Both are 0 where no explanation gives the answer.
+            (B,) log-likelihoods, and (B, 2, N, N, N + 1) the probability, given the answer, that number a of the first
+            choice is compared with number b of the second after t was added to or taken from a or, as the second of
+            two, b. Behind the last t, of the first of two, they are compared as they are. Both are 0 where no
+            explanation gives the answer.
         """
         batch, count = values.shape
         with torch.autocast(numbers.device.type, enabled=False):
@@ -163,5 +165,6 @@ class ComparisonSearch(nn.Module):
 
         posterior = (right - total.unsqueeze(-1)).exp() * is_explained.unsqueeze(-1)
         combined, compared = posterior.view(scores.shape).split([4 * count, 1], -1)
-        on_first, on_second = combined.unflatten(-1, (count, 2, 2)).sum(-1).unbind(-1)  # (B, a, b, t)
-        return likelihood, torch.cat([on_first + on_second.transpose(1, 2), compared], -1)
+        combined = combined.unflatten(-1, (count, 2, 2)).sum(-1)  # (B, a, b, t, 2)
+        compared = torch.stack([compared, torch.zeros_like(compared)], -1)
+        return likelihood, torch.cat([combined, compared], -2).movedim(-1, 1)

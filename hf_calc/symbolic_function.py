@@ -266,6 +266,9 @@ def comparison(a: Decimal, b: Decimal) -> str:
 def changed_comparison(a: Decimal, b: Decimal, change: Decimal | None = None) -> str:
     """How a number compares with another, or how it does after a change is added to it, and after it is taken from it.
 
+    If the other one changes, the second comparison says what holds after the change is added to that, and the first
+    what does after it is taken: 72 - 23 < 80 as 72 < 80 + 23.
+
     >>> changed_comparison(Decimal(72), Decimal(80)), changed_comparison(Decimal(72), Decimal(80), Decimal(23))
     ('72 < 80', '95 > 80 , 49 < 80')
     """
