@@ -21,6 +21,7 @@ from hf_calc import (
 from hf_calc.attribution import saliency_shares
 from hf_calc.faithfulness import calculator_use
 from hf_calc.score_groups import reach, scores_by
+from hf_calc.symbolic_function import SHIPPED
 
 PAPER_SCALE = {"owners": 10, "digits": 7, "train_size": 20_000, "validation_size": 2_000}
 DROP_COLUMNS = ("answer_type", "question_type")
@@ -45,7 +46,8 @@ class CalculatorQAArguments:
         dropout: both dropout probabilities of the encoder; by default the checkpoint's own.
         use_calculator, share_encoder, num_steps, search_comparisons, hide_arguments, mask_mentions, digit_places: see
             `CalculatorQAConfig`.
-        digit_tokens, function: see `CalculatorQAProcessor`; the function by name.
+        digit_tokens: see `CalculatorQAProcessor`.
+        function: `arithmetic`, or another shipped function by name; by default that of the checkpoint.
         curriculum: smaller problems to learn first, in this order, each as `dataset_config:owners:digits:rows`. It
             needs `train_sampling_strategy: sequential`.
         attn_implementation: `sdpa`, or `eager`; which of them trains faster depends on the machine.
@@ -79,7 +81,7 @@ class CalculatorQAArguments:
     search_comparisons: bool = field(default=False, metadata={"help": "Learn from comparisons what to calculate."})
     hide_arguments: bool = field(default=False, metadata={"help": "The reader sees chosen numbers in results alone."})
     mask_mentions: bool = field(default=False, metadata={"help": "The choice of numbers does not see their digits."})
-    function: str = field(default="arithmetic", metadata={"help": "What is calculated: the name of a function."})
+    function: str | None = field(default=None, metadata={"help": "arithmetic, or another function by name."})
     curriculum: list[str] | None = field(default=None, metadata={"help": "Smaller problems to learn first."})
     attn_implementation: str = field(default="sdpa", metadata={"help": "sdpa, or eager."})
     lora_rank: int = field(default=0, metadata={"help": LORA_HELP})
@@ -92,6 +94,10 @@ class CalculatorQAArguments:
             raise ValueError(f"report_errors is for a single step, got num_steps={self.num_steps}")
         if self.dataset == "drop" and self.num_steps > 1:
             raise ValueError(f"the scores of drop are for a single step, got num_steps={self.num_steps}")
+        if self.function not in (None, "arithmetic", *SHIPPED):
+            raise ValueError(f"function must be one of arithmetic, {', '.join(SHIPPED)}; got {self.function}")
+        if self.report_errors and self.function not in (None, "arithmetic", "changed_comparison"):
+            raise ValueError(f"report_errors is for arithmetic and changed_comparison, got function={self.function}")
         if self.data_dir is not None and self.dataset != "drop":
             raise ValueError(f"data_dir is for dataset: drop alone, not for {self.dataset}")
         if self.add_swapped and self.dataset != "drop":
@@ -170,7 +176,8 @@ def build_calculator_trainer(
     facts = {name: getattr(arguments, name) for name in names}
     if arguments.dropout is not None:
         facts |= {"hidden_dropout_prob": arguments.dropout, "attention_probs_dropout_prob": arguments.dropout}
-    reading = {name: getattr(arguments, name) for name in ("num_steps", "digit_tokens", "function")}
+    reading = {name: getattr(arguments, name) for name in ("num_steps", "digit_tokens")}
+    reading |= {"function": arguments.function} if arguments.function else {}
     processor = CalculatorQAProcessor.from_pretrained(encoder, **reading)
     # The encoder's own configuration, whatever its type, with our facts on top.
     config = CalculatorQAConfig(**(AutoConfig.from_pretrained(encoder).to_dict() | facts | processor.calculation))
@@ -205,10 +212,11 @@ def score_calculator(
     if arguments.report_use:
         metrics["use"] = {name: calculator_use(trainer, texts) for name, texts in numbers.items()}
     if arguments.report_errors:
-        metrics["errors"] = error_analysis(data, answers)
-        if trainer.model.config.use_calculator and trainer.model.config.num_arguments == 3:
-            wrong = sum(kind["wrong_arguments"] for kind in metrics["errors"].values())
-            metrics["argument_accuracy"] = 100 - 100 * wrong / len(data)
+        num_arguments = trainer.model.config.num_arguments
+        metrics["errors"] = error_analysis(data, answers, num_arguments)
+        wrong = [kind.get("wrong_arguments", kind["examples"]) for kind in metrics["errors"].values()]
+        if trainer.model.config.use_calculator and num_arguments == 3:
+            metrics["argument_accuracy"] = 100 - 100 * sum(wrong) / len(data)
     if arguments.report_saliency:
         asked = [asked_numbers(row) for row in data]
         metrics["saliency"] = saliency_shares(trainer, data, asked)

@@ -85,7 +85,8 @@ def argument_log_likelihood(explanations: torch.Tensor, arguments: torch.Tensor,
         pairs = on_first[..., :-1].sum(2) + on_second[..., :-1].sum(1) + on_first[..., -1]
         labels, index = pairs + pairs.mT, (first, second)
     rows = torch.arange(len(scores), device=scores.device).unsqueeze(-1)
-    labels = labels[rows, *index].masked_fill(first < 0, 0.0)  # (B, D)
+    is_candidate = (first >= 0) & (scores > torch.finfo(scores.dtype).min)
+    labels = labels[rows, *index].masked_fill(~is_candidate, 0.0)  # (B, D)
     return (labels * torch.log_softmax(scores, -1)).masked_fill(labels == 0, 0.0).sum(-1)
 
 

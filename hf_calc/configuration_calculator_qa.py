@@ -28,8 +28,8 @@ class CalculatorQAConfig(BertConfig):
             are, so that it knows their values from the result alone. Without it a reader may come to do the sums by
             itself (see `calculator_use`). For a single step.
         mask_mentions: whether the pass that chooses reads every mention that may be an argument as one token without a
-            word, so that it goes by what is said around it alone: a choice does not change with the numbers. For a
-            single step.
+            word, so that it goes by what is said around it alone: within a window, a choice does not change with the
+            numbers. For a single step.
         search_comparisons: whether training may tell from questions "who has more, A or B?" what to calculate with,
             see comparison_search.py; for a single step of two arguments, or of the three of `changed_comparison`.
         format_version: of what was saved.

@@ -195,8 +195,9 @@ class CalculatorQAProcessor(ProcessorMixin):
         is_searched = self.function in ("arithmetic", "changed_comparison") and self.digit_tokens
         if comparisons and (self.num_steps > 1 or not is_searched):
             raise ValueError(
-                "comparisons=True needs the function arithmetic or changed_comparison, num_steps=1 and "
-                f"digit_tokens=True, got {self.function}, {self.num_steps} and {self.digit_tokens}: leave it False"
+                "comparisons=True, which search_comparisons needs, is for the functions arithmetic and "
+                f"changed_comparison, num_steps=1 and digit_tokens=True, got {self.function}, {self.num_steps} and "
+                f"{self.digit_tokens}: leave both False"
             )
         questions, passages = _as_lists(question, passage)
         rows = self._tokenize(questions, passages)

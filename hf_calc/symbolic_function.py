@@ -114,9 +114,9 @@ class SymbolicFunction:
         optional: how many of the last arguments may be left out; function and filter are called without them then.
         max_candidates: the ceiling. A batch in which a row has more candidates gets no results from the processor: the
             model scores all of them after its first pass, and results are made for the best of each row alone, so
-            that arguments beyond these can be neither chosen nor learned from, and results of more than the
-            processor's `result_tokens` are none. All tuples are listed and scored even so. The batch then holds the
-            function: workers of a DataLoader can only hand on one that can be imported.
+            that arguments beyond these can be neither chosen nor learned from (but by a search of comparisons), and
+            results of more than the processor's `result_tokens` are none. All tuples are listed and scored even so.
+            The batch then holds the function: workers of a DataLoader can only hand on one that can be imported.
 
     Raises:
         TypeError: a function or finder that cannot be called.

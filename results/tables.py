@@ -63,6 +63,8 @@ def calculator_digits(scale: str, group: str) -> str:
     """Numbers longer than any in training, of a group of experiments, at the paper's scale beside table 4."""
     rows = []
     for name, options in EXPERIMENTS[group].items():
+        if "_generalization" not in options.get("dataset_config", ""):  # a lesson
+            continue
         key = options["dataset_config"], options.get("use_calculator", True)
         runs = [run for run in load("calc", scale) if run["name"] == name]
         row = [name, f"`{key[0]}`", str(options.get("digit_places", 0)), seeds(runs)]
@@ -122,7 +124,7 @@ def calculator_small() -> str:
     """Smaller runs, but those that have a table of their own."""
     rows = []
     for run in load("calc", "small"):
-        if run["name"] in ABLATIONS | LEADS | EXPERIMENTS["few digits"]:
+        if run["name"] in ABLATIONS | LEADS or run["settings"]["dataset_config"].endswith("_generalization"):
             continue
         settings, metrics = run["settings"], run["metrics"]
         examples = run.get("examples", {"train": settings["train_size"]})  # the first runs did not write it

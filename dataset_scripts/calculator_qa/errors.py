@@ -23,6 +23,27 @@ def asked_numbers(row: dict) -> list[int]:
     return [place for place, clause in enumerate(clauses) if {clause["name"], clause["receiver"]} & {*asked}]
 
 
+def right_arguments(row: dict, num_arguments: int) -> list[int]:
+    """Which numbers of a passage a function should take.
+
+    Args:
+        row: of CalculatorQA.
+        num_arguments: 2 for the calculator, whose pair the row has; 3 for `changed_comparison`, which takes what the
+            first and the second of the people asked for have and what one of them gave or received, in this order.
+
+    Returns:
+        Indices into the row's `quantities`.
+
+    Raises:
+        ValueError: a text that is none of CalculatorQA's, see `read_row`.
+    """
+    if num_arguments == 2:
+        return sorted(row["gold_arguments"])
+    clauses, asked = read_row(row)
+    owned = {clause["name"]: place for place, clause in enumerate(clauses) if clause["receiver"] is None}
+    return [owned[name] for name in asked] + [place for place in asked_numbers(row) if clauses[place]["receiver"]]
+
+
 def compared(amounts: tuple[int, int]) -> str:
     """What tells two amounts apart: a length, or the first digit that differs, counted from the left.
 
@@ -35,20 +56,20 @@ def compared(amounts: tuple[int, int]) -> str:
     return f"digit {next(k for k, pair in enumerate(zip(first, second, strict=True), 1) if pair[0] != pair[1])}"
 
 
-def error_analysis(rows: datasets.Dataset, answers: list[dict]) -> dict:
+def error_analysis(rows: datasets.Dataset, answers: list[dict], num_arguments: int = 2) -> dict:
     """Counts of right and wrong answers to `max` and `argmax` questions.
 
     Args:
         rows: of CalculatorQA, each with two right arguments.
         answers: to each of them, with `answer` and `operands`, as `CalculatorQAProcessor.decode_spans` has them.
+        num_arguments: how many the function takes, see `right_arguments`.
 
     Returns:
         For each question type `examples`; `wrong`, how many answers are; `other`, how many of these name the other one
         of the two people asked for, or his amount; and `by`, for what tells the two amounts in the end apart (see
         `compared`) the same with, if any answer has operands, `wrong_arguments`, how many of all took wrong ones, and
         `wrong_reading`, how many of the wrong answers took the right ones. An answer is right if it is equal in lower
-        case; arguments are known by their place in the passage. Right are the two of the row, and where three numbers
-        are taken (`changed_comparison`), all that tell of the people asked for.
+        case; arguments are known by their place in the passage.
 
     Raises:
         ValueError: rows of another kind, see `read_row`.
@@ -62,9 +83,10 @@ def error_analysis(rows: datasets.Dataset, answers: list[dict]) -> dict:
         texts = asked if row["question_type"] == "argmax" else [*map(str, amounts)]
         given, loser = found["answer"].strip().lower(), texts[amounts.argmin()].lower()
         is_wrong = given != row["answer"].lower()
-        gold = asked_numbers(row) if len(found["operands"]) > 2 else row["gold_arguments"]
-        gold = {row["quantities"][k]["start"] for k in gold}
-        taken = {operand["start"] for operand in found["operands"] if operand["segment"] == "passage"}
+        gold = [row["quantities"][k]["start"] for k in right_arguments(row, num_arguments)]
+        taken = [operand["start"] if operand["segment"] == "passage" else -1 for operand in found["operands"]]
+        if num_arguments == 2:  # in either order
+            taken.sort()
         count = (1, is_wrong, given == loser, taken != gold, is_wrong and taken == gold)
         by = counts.setdefault(row["question_type"], {})
         so_far = by.setdefault(compared(amounts), dict.fromkeys(names, 0))

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from datasets import Dataset
 
 from hf_calc import (
@@ -15,6 +16,7 @@ from hf_calc import (
     CalculatorQATrainer,
     CalculatorQATrainingArguments,
 )
+from hf_calc.argument_scorer import ArgumentScorer
 from hf_calc.calculator import pair_arguments
 from hf_calc.comparison_search import (
     UNRELATED,
@@ -180,6 +182,38 @@ def test_the_expected_log_probability_of_arguments_equals_a_loop():
         torch.testing.assert_close(found, torch.stack(expected))
 
 
+@pytest.mark.parametrize("num_arguments", [2, 3])
+def test_names_alone_teach_a_scorer_all_of_its_arguments(num_arguments):
+    """Vectors say what a number is: the first choice's, the second's, what the first won or lost, or another."""
+    rows, count = 128, 5
+    values = torch.randint(1, 50, (rows, count))
+    kinds = torch.stack([torch.randperm(count) for _ in range(rows)])
+    place = kinds.argsort(-1)  # of each kind
+    first, second, change = values.gather(1, place[:, :3]).T
+    is_won = torch.rand(rows) < 0.5
+    difference = first + torch.where(is_won, change, -change) - second
+    choice = torch.where(difference == 0, -1, (difference > 0).long())
+    is_related = torch.ones(rows, count, count, dtype=torch.bool)
+    is_related[range(rows), place[:, 1], place[:, 2]] = is_related[range(rows), place[:, 2], place[:, 1]] = False
+    numbers = F.pad(F.one_hot(kinds, count).float(), (0, 1))
+    numbers[..., count] = is_won.unsqueeze(-1) & (kinds == 2)
+    arguments = pair_arguments(count)
+    if num_arguments == 3:
+        arguments = torch.tensor([*itertools.product(range(count), range(count), [-1, *range(count)])])
+    arguments = arguments.expand(rows, -1, -1)
+    search, scorer = ComparisonSearch(6), ArgumentScorer(6, num_arguments)
+    optimizer = torch.optim.Adam([*search.parameters(), *scorer.parameters()], lr=0.03)
+    for _ in range(100):
+        likelihood, explanations = search(numbers, values, is_related[:, 0] | True, is_related, choice)
+        likelihood = likelihood + argument_log_likelihood(explanations, arguments, scorer(numbers, arguments))
+        optimizer.zero_grad()
+        likelihood.mean().neg().backward()
+        optimizer.step()
+    chosen = arguments[0][scorer(numbers, arguments).argmax(-1)]
+    right = place[:, :3] if num_arguments == 3 else place[:, [0, 2]].sort(-1).values
+    assert (chosen == right).all(-1).float().mean() > 0.95
+
+
 @pytest.mark.parametrize("function", ["arithmetic", "changed_comparison"])
 def test_training_learns_what_to_calculate_with_from_names_alone(function, tokenizer_dir, sizes, tmp_path):
     torch.manual_seed(0)
@@ -221,7 +255,7 @@ def test_comparisons_of_another_calculation_are_refused(tokenizer_dir, options, 
     processor = CalculatorQAProcessor.from_pretrained(tokenizer_dir, **options)
     for answers in ("Anna", None):
         with pytest.raises(
-            ValueError, match=f"needs the function arithmetic or changed_comparison, .* got {got}: leave"
+            ValueError, match=f"is for the functions arithmetic and changed_comparison, .* got {got}: leave"
         ):
             processor(QUESTION, ROWS[0]["passage"], answers, comparisons=True)
 

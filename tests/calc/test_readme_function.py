@@ -44,7 +44,7 @@ def test_readmes_example_trains(tmp_path, monkeypatch, steps):
     for name, count in (("dates.jsonl", 16 * steps), ("more_dates.jsonl", 8 if steps == 1 else 200)):
         Path(name).write_text("\n".join(map(json.dumps, make_rows(count, name))))
     code = snippet().replace('"max_steps": 300', f'"max_steps": {steps}')
-    code = code.replace('"runs/dates"', '"runs/dates", report_to="none", use_cpu=True, disable_tqdm=True')
+    code = code.replace('"runs/dates"', '"runs/dates", report_to="none", disable_tqdm=True')
     preparation, training = code.split("trainer.train()")
     names = {}
     exec(preparation, names)

@@ -4,7 +4,7 @@ import pytest
 from datasets import Dataset
 
 from dataset_scripts.calculator_qa.calculator_qa import CalculatorQABuilderConfig, make_table
-from dataset_scripts.calculator_qa.errors import asked_numbers, compared, error_analysis
+from dataset_scripts.calculator_qa.errors import asked_numbers, compared, error_analysis, right_arguments
 
 NUMBERS = [100, 7, 20, 5, 30]  # anna, carl, mark, ruth, and what anna gave to mark
 CLAUSES = ["Anna has 100 pens", "Carl has 7 pens", "Mark has 20 pens", "Ruth has 5 pens", "Anna gave 30 pens to Mark"]
@@ -56,12 +56,23 @@ def test_counts_by_hand():
     assert found["argmax"] == counts(5, 3, 2) | {"by": {"digit 1": counts(2, 2, 1), "length by 1": counts(3, 1, 1)}}
 
 
-def test_three_arguments_are_right_if_all_of_them_are_asked_for():
-    row = make_row("Who has more pens: Anna or Carl?", "Anna", "argmax")
-    cases = [("Anna", 0, 1, 4), ("Carl", 1, 4, 0), ("Anna", 0, 2, 4), ("Anna", 0, 1, 1), ("Anna", 0, 4)]
+def test_three_arguments_are_right_in_the_order_of_the_question():
+    row = make_row("Who has more pens: Carl or Anna?", "Anna", "argmax")
+    assert right_arguments(row, 2) == [0, 4]
+    assert right_arguments(row, 3) == [1, 0, 4]
+    cases = [
+        ("Anna", 1, 0, 4),
+        ("Carl", 1, 0, 4),
+        ("Carl", 0, 1, 4),
+        ("Anna", 1, 0, 0),
+        ("Anna", 0, 4),
+        ("Anna", 1, 0),
+    ]
     answers = [make_answer(name, row, *taken) for name, *taken in cases]
-    found = error_analysis(Dataset.from_list([row] * len(cases)), answers)["argmax"]
-    assert (found["wrong_arguments"], found["wrong_reading"]) == (2, 1)  # the last: a pair, as the row has it
+    found = error_analysis(Dataset.from_list([row] * len(cases)), answers, num_arguments=3)["argmax"]
+    assert (found["wrong_arguments"], found["wrong_reading"]) == (4, 1)
+    plain = make_row("Who has more pens: Ruth or Carl?", "Carl", "argmax", (1, 3))
+    assert right_arguments(plain, 3) == [3, 1]
 
 
 def test_asked_numbers_by_hand():
