@@ -217,7 +217,6 @@ def test_a_run_whose_calculator_compares_counts_three_arguments(train, tmp_path,
         answers = decode(trainer, predictions, rows)
         for place, (row, answer) in enumerate(zip(rows, answers, strict=True)):
             right = [row["quantities"][k] for k in right_arguments(row, 3)]
-            assert len(answer["operands"]) in (2, 3)
             answer["operands"] = [{"segment": "passage"} | quantity for quantity in right[place % 2 :]]
         return answers
 

@@ -193,8 +193,8 @@ def test_names_alone_teach_a_scorer_all_of_its_arguments(num_arguments):
     is_won = torch.rand(rows) < 0.5
     difference = first + torch.where(is_won, change, -change) - second
     choice = torch.where(difference == 0, -1, (difference > 0).long())
-    is_related = torch.ones(rows, count, count, dtype=torch.bool)
-    is_related[range(rows), place[:, 1], place[:, 2]] = is_related[range(rows), place[:, 2], place[:, 1]] = False
+    is_related = torch.eye(count, dtype=torch.bool).repeat(rows, 1, 1)
+    is_related[range(rows), place[:, 0], place[:, 2]] = is_related[range(rows), place[:, 2], place[:, 0]] = True
     numbers = F.pad(F.one_hot(kinds, count).float(), (0, 1))
     numbers[..., count] = is_won.unsqueeze(-1) & (kinds == 2)
     arguments = pair_arguments(count)
@@ -204,13 +204,13 @@ def test_names_alone_teach_a_scorer_all_of_its_arguments(num_arguments):
     search, scorer = ComparisonSearch(6), ArgumentScorer(6, num_arguments)
     optimizer = torch.optim.Adam([*search.parameters(), *scorer.parameters()], lr=0.03)
     for _ in range(100):
-        likelihood, explanations = search(numbers, values, is_related[:, 0] | True, is_related, choice)
+        likelihood, explanations = search(numbers, values, values > 0, is_related, choice)
         likelihood = likelihood + argument_log_likelihood(explanations, arguments, scorer(numbers, arguments))
         optimizer.zero_grad()
         likelihood.mean().neg().backward()
         optimizer.step()
-    chosen = arguments[0][scorer(numbers, arguments).argmax(-1)]
-    right = place[:, :3] if num_arguments == 3 else place[:, [0, 2]].sort(-1).values
+    chosen = arguments[0][scorer(numbers, arguments).argmax(-1)].sort(-1).values  # a + t is t + a
+    right = (place[:, :3] if num_arguments == 3 else place[:, [0, 2]]).sort(-1).values
     assert (chosen == right).all(-1).float().mean() > 0.95
 
 
