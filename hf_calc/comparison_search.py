@@ -1,4 +1,4 @@
-"""Which numbers to calculate with, learned from questions "who has more, A or B?" and their answers alone.
+"""Which numbers to calculate with, learned from comparisons, "who has more, A or B?", and their answers alone.
 
 A number as an answer says which pairs lead to it, because the calculator's result can be searched for it; a name does
 not. Here every explanation of a comparison is such a search: the amount of the first choice is larger than that of the
@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 
 LOWEST = -1e9
+LARGER = 2  # the choice of a question that asks for the larger number itself
 UNRELATED = -12.0  # log of how much rarer a sum of numbers is whose clauses share nothing
 
 
@@ -37,6 +38,17 @@ def answered_choice(question: str, answers: Sequence[str]) -> int:
     is_first = re.search(rf"(?<!\w)(?:{spellings}),?$", before) is not None
     is_second = re.match(rf"(?:{spellings})(?!\w)", after) is not None
     return -1 if is_first == is_second else int(is_first)
+
+
+def asks_for_larger(question: str) -> bool:
+    """Whether a question asks for the larger of two numbers itself.
+
+    >>> asks_for_larger("What is the maximum number of nuts owned either by Anna or Carl?")
+    True
+    >>> asks_for_larger("How many nuts has Anna or Carl?"), asks_for_larger("Which is the highest mountain?")
+    (False, False)
+    """
+    return re.search(r"\b(?:maximum|most|highest|largest|greatest)\b.* or ", question.casefold()) is not None
 
 
 def related_pairs(question: str, passage: str, starts: Sequence[int]) -> list[list[bool]]:
@@ -99,7 +111,8 @@ class ComparisonSearch(nn.Module):
 
         log p(choice) = log sum over explanations that give it - log sum over all.
 
-    Numbers that are equal in the end explain nothing. The sums over P explanations are exact; N = 12 has 7,056.
+    The larger number as an answer has its log p likewise. Numbers that are equal in the end explain no name.
+    The sums over P explanations are exact; N = 12 has 7,056.
 
     Args:
         hidden_size: H.
@@ -117,6 +130,7 @@ class ComparisonSearch(nn.Module):
         is_number: torch.Tensor,
         is_related: torch.Tensor,
         choice: torch.Tensor,
+        larger: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Scores all explanations.
 
@@ -124,7 +138,9 @@ class ComparisonSearch(nn.Module):
             numbers: (B, N, H) vectors.
             values: (B, N) int64 in one unit for each row.
             is_number, is_related: (B, N) and (B, N, N) bool.
-            choice: (B,) 1 where the first choice is the answer, 0 the second, -1 neither.
+            choice: (B,) 1 where the first choice is the answer, 0 the second, `LARGER` the number of the one that has
+                more, -1 neither.
+            larger: (B,) int64 that number, in the row's unit.
 
         Returns:
             (B,) log-likelihoods, and (B, 2, N, N, N + 1) the probability, given the answer, that number a of the first
@@ -155,10 +171,15 @@ class ComparisonSearch(nn.Module):
         )
         scores = scores.masked_fill(same.unsqueeze(-1), LOWEST)
 
-        signs = values.new_tensor([1, -1, -1, 1])  # what each way to combine adds to first - second
-        change = torch.cat([(values.unsqueeze(-1) * signs).flatten(1), values.new_zeros(batch, 1)], 1)
-        difference = (values.unsqueeze(2) - values.unsqueeze(1)).unsqueeze(-1) + change.view(batch, 1, 1, -1)
-        gives = difference.sign() == (2 * choice - 1).view(-1, 1, 1, 1)  # neither: -3, which is no sign
+        # What each way to combine adds to first - second, and to first + second.
+        signs = values.new_tensor([[1, -1, -1, 1], [1, -1, 1, -1]])
+        change = (values.view(batch, 1, count, 1) * signs.unsqueeze(1)).flatten(2)
+        change = F.pad(change, (0, 1)).view(batch, 2, 1, 1, -1)
+        first, second = values.view(batch, count, 1, 1), values.view(batch, 1, count, 1)
+        difference, both = first - second + change[:, 0], first + second + change[:, 1]  # (B, N, N, 4 N + 1)
+        choice, larger = choice.view(-1, 1, 1, 1), larger.view(-1, 1, 1, 1)
+        gives = difference.sign() == 2 * choice - 1  # neither: -3, and the larger: 3, which are no sign
+        gives |= (choice == LARGER) & (both + difference.abs() == 2 * larger)
         right = scores.masked_fill(~gives, LOWEST).flatten(1)
         total = right.logsumexp(-1)
         is_explained = total > LOWEST / 2

@@ -30,8 +30,9 @@ class CalculatorQAConfig(BertConfig):
         mask_mentions: whether the pass that chooses reads every mention that may be an argument as one token without a
             word, so that it goes by what is said around it alone: within a window, a choice does not change with the
             numbers. For a single step.
-        search_comparisons: whether training may tell from questions "who has more, A or B?" what to calculate with,
-            see comparison_search.py; for a single step of two arguments, or of the three of `changed_comparison`.
+        search_comparisons: whether training may tell from questions "who has more, A or B?", and those for the larger
+            of two numbers, what to calculate with, see comparison_search.py; for a single step of two arguments, or of
+            the three of `changed_comparison`.
         format_version: of what was saved.
         kwargs: everything of `BertConfig`.
 

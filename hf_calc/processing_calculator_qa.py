@@ -22,7 +22,7 @@ from transformers.utils import logging
 from .calculator import OPERATIONS, TOKENS, Calculator, Numbers, format_number, pack_left, pair_arguments
 from .candidate_results import CandidateResults, encode_results
 from .chains import STEP_MARK, describe_steps, is_answer
-from .comparison_search import answered_choice, related_pairs
+from .comparison_search import LARGER, answered_choice, asks_for_larger, related_pairs
 from .mentions import TokenizedRows, find_mentions, number_value
 from .quantities import find_quantities
 from .span_decoding import SpanPredictions, best_spans
@@ -262,18 +262,23 @@ class CalculatorQAProcessor(ProcessorMixin):
         ).unbind(-1)
         unit = decimals.amax(-1, keepdim=True).clamp(min=0)
         is_related = torch.zeros(*is_number.shape, is_number.shape[1], dtype=torch.bool)
-        choices = []
+        choices, larger = [], []
         for row, ((question, passage), mentions) in enumerate(zip(rows.texts, rows.mentions, strict=True)):
             choices.append(answered_choice(question, [spelling for spelling, _ in answers[row]]))
+            larger.append(next((value for _, value in answers[row] if value is not None), None))
+            if choices[-1] < 0 and larger[-1] is not None and asks_for_larger(question):
+                choices[-1] = LARGER
             if mentions:
                 starts = [m.start if m.segment else -1 for m in mentions]
                 related = torch.tensor(related_pairs(question, passage, starts))
                 is_related[row, : len(mentions), : len(mentions)] = related
+        larger = Numbers.from_decimals(larger)
         return {
             "values": mantissa * 10 ** (unit - decimals.clamp(min=0)),
             "is_number": is_number,
             "is_related": is_related,
-            "choice": torch.tensor(choices),
+            "choice": torch.tensor(choices).where(larger.decimals <= unit[:, 0], -1),
+            "larger": larger.mantissa * 10 ** (unit[:, 0] - larger.decimals).clamp(min=0),
         }
 
     def _function_candidates(self, answers, rows: TokenizedRows) -> dict[str, Any]:

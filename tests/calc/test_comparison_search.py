@@ -19,6 +19,7 @@ from hf_calc import (
 from hf_calc.argument_scorer import ArgumentScorer
 from hf_calc.calculator import pair_arguments
 from hf_calc.comparison_search import (
+    LARGER,
     UNRELATED,
     ComparisonSearch,
     answered_choice,
@@ -29,7 +30,7 @@ from hf_calc.comparison_search import (
 QUESTION = "Who has more nuts: Anna or Carl?"
 
 
-def explain(search, numbers, values, is_related, choice):
+def explain(search, numbers, values, is_related, choice, larger):
     """The likelihood of one row's answer and what it is explained by, explanation after explanation."""
     roles = search.roles(torch.relu(search.hidden(numbers)))
     count = len(values)
@@ -49,28 +50,32 @@ def explain(search, numbers, values, is_related, choice):
                 amounts[side] += -values[t] if minus else values[t]
                 weight *= 1 if is_related[(a, b)[side]][t] else math.exp(UNRELATED)
             total += weight
-            if amounts[0] != amounts[1] and (amounts[0] > amounts[1]) == choice:
+            is_larger = choice == LARGER and max(amounts) == larger
+            if is_larger or (amounts[0] != amounts[1] and (amounts[0] > amounts[1]) == choice):
                 right += weight
                 found[taken] += weight
     return math.log(right / total) if right else 0.0, found / right if right else found
 
 
 def test_likelihood_and_probabilities_equal_a_loop_over_all_explanations():
-    search, numbers = ComparisonSearch(6), torch.randn(4, 5, 6)
-    values = torch.tensor([[5, 3, 9, 2, 7], [4, 4, 1, 8, 3], [6, -2, 5, 0, 0], [3, 3, 0, 0, 0]])
-    counts = [5, 5, 3, 2]
+    search, numbers = ComparisonSearch(6), torch.randn(7, 5, 6)
+    values = torch.tensor([[5, 3, 9, 2, 7], [4, 4, 1, 8, 3], [6, -2, 5, 0, 0], [3, 3, 0, 0, 0]])[[0, 1, 2, 3, 0, 2, 3]]
+    counts = [5, 5, 3, 2, 5, 3, 2]
     is_number = torch.arange(5) < torch.tensor(counts).unsqueeze(1)
-    is_related = torch.rand(4, 5, 5) < 0.5
+    is_related = torch.rand(7, 5, 5) < 0.5
     is_related = is_related | is_related.mT
-    choice = torch.tensor([1, 0, 1, 0])  # the last row has two equal numbers: nothing explains its answer
-    likelihood, explanations = search(numbers, values, is_number, is_related, choice)
+    # The fourth row has two equal numbers, and the last none of the answer: nothing explains them.
+    choice, larger = torch.tensor([1, 0, 1, 0, *[LARGER] * 3]), torch.tensor([0, 0, 0, 0, 12, 8, 7])
+    likelihood, explanations = search(numbers, values, is_number, is_related, choice, larger)
     for row, count in enumerate(counts):
         related = is_related[row, :count, :count].tolist()
-        expected = explain(search, numbers[row, :count], values[row, :count].tolist(), related, choice[row].item())
+        asked = choice[row].item(), larger[row].item()
+        expected = explain(search, numbers[row, :count], values[row, :count].tolist(), related, *asked)
         assert likelihood[row].item() == pytest.approx(expected[0], abs=1e-5)
         found = explanations[row, :, :count, :count][..., [*range(count), 5]]
         torch.testing.assert_close(found, expected[1], rtol=1e-4, atol=1e-6)
         assert explanations[row].sum().item() == pytest.approx(float(count > 2), abs=1e-5)
+        assert (likelihood[row] < 0) == (count > 2)
 
 
 def test_rows_without_a_choice_add_nothing():
@@ -78,7 +83,12 @@ def test_rows_without_a_choice_add_nothing():
     numbers = torch.randn(2, 3, 6, requires_grad=True)
     everything = torch.ones(2, 3, 3, dtype=torch.bool)
     likelihood, explanations = search(
-        numbers, torch.tensor([[1, 2, 3], [1, 2, 3]]), everything[:, 0], everything, torch.tensor([-1, 1])
+        numbers,
+        torch.tensor([[1, 2, 3], [1, 2, 3]]),
+        everything[:, 0],
+        everything,
+        torch.tensor([-1, 1]),
+        larger=torch.tensor([2, 2]),
     )
     likelihood.sum().backward()
     assert likelihood[0] == 0
@@ -97,8 +107,8 @@ def test_only_the_text_tells_which_side_a_number_was_combined_with():
     is_related = everything.clone()
     is_related[0, 1, 2] = is_related[0, 2, 1] = False
     numbers, choice = torch.randn(1, 3, 4), torch.tensor([1])
-    _, alike = search(numbers, values, everything[:, 0], everything, choice)
-    _, told = search(numbers, values, everything[:, 0], is_related, choice)
+    _, alike = search(numbers, values, everything[:, 0], everything, choice, choice)
+    _, told = search(numbers, values, everything[:, 0], is_related, choice, choice)
     # 8 + 5 > 2 and 8 - 5 > 2, 8 > 2 + 5 and 8 > 2 - 5.
     assert alike[0, 0, 0, 1, 2] == pytest.approx(alike[0, 1, 0, 1, 2].item())
     assert told[0, 0, 0, 1, 2] / told[0, 1, 0, 1, 2] == pytest.approx(math.exp(-UNRELATED), rel=1e-4)
@@ -151,6 +161,12 @@ def test_the_processor_makes_what_the_search_takes(processor):
     assert batch["values"][0].tolist() == [90, 40, 55, 20]
     assert batch["is_number"].all()
     assert batch["is_related"][3].nonzero().tolist() == [[0, 0], [1, 1], [1, 3], [3, 1], [3, 3]]
+    question = "What is the maximum number of nuts owned either by Anna or Carl?"
+    answers = [["6", "six"], ["5.5"], ["0.25"], ["Carl"]]
+    batch = processor([question] * 4, [row["passage"] for row in ROWS], answers, comparisons=True)["comparisons"]
+    assert batch["choice"].tolist() == [LARGER, LARGER, -1, 0]  # no sum of these numbers has two decimals
+    assert batch["larger"][:2].tolist() == [60, 55]
+    assert processor(QUESTION, ROWS[0]["passage"], "6", comparisons=True)["comparisons"]["choice"].tolist() == [-1]
     assert "comparisons" not in CalculatorQADataCollator(processor)(ROWS)
     assert "comparisons" not in processor(QUESTION, ROWS[0]["passage"], comparisons=True)  # without an answer
 
@@ -204,7 +220,7 @@ def test_names_alone_teach_a_scorer_all_of_its_arguments(num_arguments):
     search, scorer = ComparisonSearch(6), ArgumentScorer(6, num_arguments)
     optimizer = torch.optim.Adam([*search.parameters(), *scorer.parameters()], lr=0.03)
     for _ in range(100):
-        likelihood, explanations = search(numbers, values, values > 0, is_related, choice)
+        likelihood, explanations = search(numbers, values, values > 0, is_related, choice, choice)
         likelihood = likelihood + argument_log_likelihood(explanations, arguments, scorer(numbers, arguments))
         optimizer.zero_grad()
         likelihood.mean().neg().backward()
