@@ -140,20 +140,21 @@ def mask_mentions(
     """The inputs of an encoder that reads every mention as one token without a word, however long it is.
 
     Args:
-        inputs: `inputs_embeds` (B, T, H) and `attention_mask` (B, T), beside others.
+        inputs: `inputs_embeds` (R * B, T, H) and `attention_mask` (R * B, T), beside others.
         positions, ends: (B, N) first and last token of each mention, -1 as the last where there is none.
 
     Returns:
-        Likewise: at a mention's first token the embedding is 0, its others are no tokens, and `position_ids` count
+        Likewise: the embeddings of a mention's tokens are 0, all but its first are no tokens, and `position_ids` count
         what is left.
     """
     mask = inputs["attention_mask"]
     token = torch.arange(mask.shape[1], device=mask.device)
-    first, last = positions.unsqueeze(-1), ends.unsqueeze(-1)
+    first, last = (tokens.repeat(len(mask) // len(tokens), 1).unsqueeze(-1) for tokens in (positions, ends))
     is_first = ((first == token) & (token <= last)).any(1)
-    mask = mask * (~((first < token) & (token <= last)).any(1) | is_first)
+    is_later = ((first < token) & (token <= last)).any(1)
+    mask = mask * (is_first | ~is_later)
     return inputs | {
-        "inputs_embeds": inputs["inputs_embeds"].masked_fill(is_first.unsqueeze(-1), 0.0),
+        "inputs_embeds": inputs["inputs_embeds"].masked_fill((is_first | is_later).unsqueeze(-1), 0.0),
         "attention_mask": mask,
         "position_ids": (mask.cumsum(-1) - 1).clamp(min=0),
     }

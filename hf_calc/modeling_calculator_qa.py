@@ -367,7 +367,10 @@ class BertForCalculatorQA(BertPreTrainedModel):
                     )
         advice = "cut the passage into shorter windows (`model_max_length` of the tokenizer)"
         check_indices("positions", reader_inputs["position_ids"], self.config.max_position_embeddings, advice)
-        read = reader(**reader_inputs, output_attentions=output_attentions, output_hidden_states=output_hidden_states)
+        last_inputs = reader_inputs
+        if self.config.mask_mentions:
+            last_inputs = mask_mentions(reader_inputs, mention_positions, mention_ends)
+        read = reader(**last_inputs, output_attentions=output_attentions, output_hidden_states=output_hidden_states)
         logits = linear_fp32(self.qa_outputs, read.last_hidden_state)
         logits = logits.masked_fill((segment_ids < 0).unsqueeze(-1), torch.finfo(logits.dtype).min)
         start_logits, end_logits = logits.unbind(-1)
