@@ -179,6 +179,7 @@ def build_calculator_trainer(
     reading = {name: getattr(arguments, name) for name in ("num_steps", "digit_tokens")}
     reading |= {"function": arguments.function} if arguments.function else {}
     processor = CalculatorQAProcessor.from_pretrained(encoder, **reading)
+    arguments.function = processor.function  # as the results tell it
     # The encoder's own configuration, whatever its type, with our facts on top.
     config = CalculatorQAConfig(**(AutoConfig.from_pretrained(encoder).to_dict() | facts | processor.calculation))
     attention = {"attn_implementation": arguments.attn_implementation}
