@@ -296,7 +296,12 @@ def test_numbers_of_masked_mentions_are_read_in_the_result_alone(sizes, processo
     passages = [f"Anna has {a} nuts, Carl has {c} nuts." for a, c in ((7, 3), (12345, 3), (0.5, "1,234"))]
     batch = processor(["Who has more nuts, Anna or Carl, if 5 is a number?"] * 3, passages, ["Anna"] * 3)
     batch["candidate_ids"] = batch["candidate_ids"][:1].expand(3, -1, -1)
+    seen = []
+    model.second_encoder.register_forward_pre_hook(lambda _, __, inputs: seen.append(inputs), with_kwargs=True)
     output = model(**batch)
+    is_chosen = (seen[-1]["inputs_embeds"][0] == model.mention_embeddings.weight[1]).all(-1)
+    chosen = batch["candidate_arguments"][0, output.argument_index[0]]
+    assert is_chosen.nonzero()[:, 0].tolist() == batch["mention_positions"][0, chosen].tolist()
     assert output.argument_logits[0].unique().numel() > 1
     words = torch.cat([batch["attention_mask"] > 0, output.result_ids != 0], 1)
     for row, (first, last) in enumerate(zip(batch["mention_positions"], batch["mention_ends"], strict=True)):
@@ -313,7 +318,7 @@ def test_masked_mentions_are_one_token_each():
     attention_mask = torch.tensor([[1] * 7, [1] * 5 + [0] * 2])
     positions, ends = torch.tensor([[1, 4], [2, 0]]), torch.tensor([[3, 4], [3, -1]])
     inputs = {"inputs_embeds": torch.ones(4, 7, 3), "attention_mask": attention_mask.repeat(2, 1)}
-    masked = mask_mentions(inputs, positions, ends)
+    masked = mask_mentions(inputs, positions, ends, torch.zeros(3))
     is_masked = (masked["inputs_embeds"] == 0).all(-1).int()
     assert is_masked.tolist() == [[0, 1, 1, 1, 1, 0, 0], [0, 0, 1, 1, 0, 0, 0]] * 2
     assert masked["attention_mask"].tolist() == [[1, 1, 0, 0, 1, 1, 1], [1, 1, 1, 0, 1, 0, 0]] * 2
@@ -325,6 +330,8 @@ def test_masked_mentions_are_one_token_each():
 def test_mentions_are_hidden_of_a_single_calculation_alone(name, facts):
     with pytest.raises(ValueError, match=f"{name} needs use_calculator=True and num_steps=1"):
         CalculatorQAConfig(**{name: True}, calculator_token_ids=[1], **facts)
+    with pytest.raises(ValueError, match="mask_mentions hides the chosen arguments, too"):
+        CalculatorQAConfig(hide_arguments=True, mask_mentions=True)
 
 
 def one_by_one(model, batch, estimator, index):
