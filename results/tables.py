@@ -33,6 +33,8 @@ PAPER_DIGITS = {
     ("max_argmax_generalization", True): "78.5 / 99.8",
 }
 
+WAYS = ("function", "mask_mentions", "hide_arguments", "digit_places")  # what the paper's models do not have
+
 
 def calculator_paper() -> str:
     """Runs at the paper's scale beside table 3."""
@@ -67,12 +69,13 @@ def calculator_digits(scale: str, group: str) -> str:
             continue
         key = options["dataset_config"], options.get("use_calculator", True)
         runs = [run for run in load("calc", scale) if run["name"] == name]
-        row = [name, f"`{key[0]}`", str(options.get("digit_places", 0)), seeds(runs)]
+        ways = [f"`{way}: {options[way]}`" for way in WAYS if options.get(way)]
+        row = [name, f"`{key[0]}`", ", ".join(ways) or "-", seeds(runs)]
         for metrics in ("f1", "argument_accuracy"):
             values = [run["metrics"][metrics] for run in runs if metrics in run["metrics"]]
             row.append(interval(values, 1))
         rows.append([*row, *([PAPER_DIGITS[key]] if scale == "paper" else [])])
-    header = ["run", "data", "places of digits", "seeds", "F1", "argument accuracy"]
+    header = ["run", "data", "beside the paper's", "seeds", "F1", "argument accuracy"]
     return table([*header, *(["paper, F1 / argument accuracy"] if scale == "paper" else [])], rows)
 
 
