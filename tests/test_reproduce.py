@@ -77,37 +77,36 @@ def test_what_is_missing_is_run_and_what_was_cut_off_goes_on(call, train, option
 
     monkeypatch.setattr(subprocess, "run", run)
     little = [f"--{name}={value}" for name, value in options["user/calculator"][1].items()]
-    words = ("_plain", *little, "--save_steps=1", "--eval_strategy=no", "--warmup_steps=0")
+    words = ("bert_", *little, "--save_steps=1", "--eval_strategy=no", "--warmup_steps=0")
     with pytest.raises(KeyboardInterrupt):
         call(*words)
-    call("_plain", "--list")
-    assert capsys.readouterr().out.splitlines()[-3:] == [
-        "cut off  table 3/max_plain-seed0",
-        "not run  table 3/argmax_plain-seed0",
-        "not run  table 3/max_argmax_plain-seed0",
+    call("bert_", "--list")
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "cut off  table 4/bert_generalization-seed0",
+        "not run  table 4/bert_generalization_places-seed0",
     ]
     assert call(*words) is None
     assert call(*words) is None  # nothing is left to do
-    assert ran == ["max_plain", "max_plain", "argmax_plain", "max_argmax_plain"]
+    assert ran == ["bert_generalization", "bert_generalization", "bert_generalization_places"]
     for name in ran[1:]:
         results = json.loads((tmp_path / "results" / "calc" / f"{name}-seed0.json").read_text())
-        assert (results["settings"]["dataset_config"], results["steps"], results["scale"]) == (name, 2, "small")
+        assert (results["settings"]["use_calculator"], results["steps"], results["scale"]) == (False, 2, "small")
         assert [*(tmp_path / "runs" / f"{name}-seed0").glob("checkpoint-*")] == []
         assert (tmp_path / "runs" / f"{name}-seed0" / "model.safetensors").exists()
 
 
 def test_one_that_fails_is_named_and_the_others_run(call, monkeypatch):
-    codes = iter([1, 0, 0])
+    codes = iter([1, 0])
     monkeypatch.setattr(subprocess, "run", lambda command, cwd: subprocess.CompletedProcess(command, next(codes)))
-    assert call("_plain") == "failed: table 3/max_plain-seed0; the same command tries again"
+    assert call("bert_") == "failed: table 4/bert_generalization-seed0; the same command tries again"
     assert next(codes, None) is None
 
 
 def test_wrong_words_are_told(call, capsys):
     assert "no run has 'tabel'" in call("tabel")
-    assert call("_plain", "--encoder", "bert") != 0
+    assert call("bert_", "--encoder", "bert") != 0
     assert "--option=value" in capsys.readouterr().err
-    assert call("_plain", "--list", "--bf16=true", "--adam_beta2=0.9") is None
+    assert call("bert_", "--list", "--bf16=true", "--adam_beta2=0.9") is None
 
 
 def test_results_without_a_wanted_report_are_not_done(tmp_path):
