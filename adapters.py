@@ -26,7 +26,7 @@ LORA = {
     "calc": {
         "task_type": "QUESTION_ANS",  # qa_outputs is a head
         "target_modules": r"(bert|reader)\.encoder\..*\.(query|key|value|dense)",
-        "modules_to_save": ["argument_scorer", "comparison_search", "digit_places", "mention_embeddings"],
+        "modules_to_save": ["argument_scorer", "comparison_search", "digit_places"],
     },
     "relevance": {
         "task_type": "SEQ_CLS",  # classifier and score, the last layer of the attention, are heads

@@ -80,7 +80,7 @@ class CalculatorQAArguments:
     digit_tokens: bool = field(default=True, metadata={"help": "Every digit of a number is a token."})
     search_comparisons: bool = field(default=False, metadata={"help": "Learn from comparisons what to calculate."})
     hide_arguments: bool = field(default=False, metadata={"help": "The reader sees chosen numbers in results alone."})
-    mask_mentions: bool = field(default=False, metadata={"help": "Digits of the text are the calculator's alone."})
+    mask_mentions: bool = field(default=False, metadata={"help": "The choice of numbers does not see their digits."})
     function: str | None = field(default=None, metadata={"help": "arithmetic, or another function by name."})
     curriculum: list[str] | None = field(default=None, metadata={"help": "Smaller problems to learn first."})
     attn_implementation: str = field(default="sdpa", metadata={"help": "sdpa, or eager."})

@@ -27,10 +27,9 @@ class CalculatorQAConfig(BertConfig):
         hide_arguments: whether the second pass reads no digit of the chosen numbers in the text, only how many there
             are, so that it knows their values from the result alone. Without it a reader may come to do the sums by
             itself (see `calculator_use`). For a single step.
-        mask_mentions: whether both passes read every mention that may be an argument as one token without a word, the
-            second also which of them were chosen. They go by what is said around it and by the result alone: within a
-            window, a choice does not change with the numbers, and a number is answered from the result. For a single
-            step.
+        mask_mentions: whether the pass that chooses reads every mention that may be an argument as one token without a
+            word, so that it goes by what is said around it alone: within a window, a choice does not change with the
+            numbers. For a single step.
         search_comparisons: whether training may tell from questions "who has more, A or B?", and those for the larger
             of two numbers, what to calculate with, see comparison_search.py; for a single step of two arguments, or of
             the three of `changed_comparison`.
@@ -84,8 +83,6 @@ class CalculatorQAConfig(BertConfig):
         calculates_once = self.use_calculator and self.num_steps == 1
         if self.search_comparisons and not (calculates_once and self.num_arguments in (2, 3)):
             raise ValueError("search_comparisons needs use_calculator=True, num_arguments of 2 or 3 and num_steps=1")
-        if self.hide_arguments and self.mask_mentions:
-            raise ValueError("mask_mentions hides the chosen arguments, too: leave hide_arguments False")
         for name in ("hide_arguments", "mask_mentions"):
             if getattr(self, name) and not calculates_once:
                 raise ValueError(f"{name} needs use_calculator=True and num_steps=1")

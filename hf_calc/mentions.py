@@ -135,27 +135,25 @@ def argument_tokens(
 
 
 def mask_mentions(
-    inputs: dict[str, torch.Tensor], positions: torch.Tensor, ends: torch.Tensor, vectors: torch.Tensor
+    inputs: dict[str, torch.Tensor], positions: torch.Tensor, ends: torch.Tensor
 ) -> dict[str, torch.Tensor]:
     """The inputs of an encoder that reads every mention as one token without a word, however long it is.
 
     Args:
-        inputs: `inputs_embeds` (R * B, T, H) and `attention_mask` (R * B, T), beside others.
+        inputs: `inputs_embeds` (B, T, H) and `attention_mask` (B, T), beside others.
         positions, ends: (B, N) first and last token of each mention, -1 as the last where there is none.
-        vectors: (R * B, T, H), or of a shape that becomes this one, what is read in the place of a mention's tokens.
 
     Returns:
-        Likewise: the vectors at the tokens of mentions, all but the first of each are no tokens, and `position_ids`
-        count what is left.
+        Likewise: at a mention's first token the embedding is 0, its others are no tokens, and `position_ids` count
+        what is left.
     """
-    mask, embeds = inputs["attention_mask"], inputs["inputs_embeds"]
+    mask = inputs["attention_mask"]
     token = torch.arange(mask.shape[1], device=mask.device)
-    first, last = (tokens.repeat(len(mask) // len(tokens), 1).unsqueeze(-1) for tokens in (positions, ends))
+    first, last = positions.unsqueeze(-1), ends.unsqueeze(-1)
     is_first = ((first == token) & (token <= last)).any(1)
-    is_later = ((first < token) & (token <= last)).any(1)
-    mask = mask * (is_first | ~is_later)
+    mask = mask * (~((first < token) & (token <= last)).any(1) | is_first)
     return inputs | {
-        "inputs_embeds": torch.where((is_first | is_later).unsqueeze(-1), vectors.to(embeds.dtype), embeds),
+        "inputs_embeds": inputs["inputs_embeds"].masked_fill(is_first.unsqueeze(-1), 0.0),
         "attention_mask": mask,
         "position_ids": (mask.cumsum(-1) - 1).clamp(min=0),
     }

@@ -183,8 +183,6 @@ class BertForCalculatorQA(BertPreTrainedModel):
         if config.use_calculator:
             self.argument_scorer = ArgumentScorer(config.hidden_size, config.num_arguments)
             self.symbolic_layer = SymbolicLayer(config.pad_token_id)
-            if config.mask_mentions:
-                self.mention_embeddings = nn.Embedding(2, config.hidden_size)  # of a mention, and of a chosen one
             if config.search_comparisons:
                 self.comparison_search = ComparisonSearch(config.hidden_size)
             if not config.share_encoder:
@@ -323,8 +321,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
             if reader is not self.bert:
                 first_inputs = reader_inputs | {"inputs_embeds": self._embed(self.bert, input_ids, offset)}
             if self.config.mask_mentions:
-                vector = self.mention_embeddings(input_ids.new_zeros(()))
-                first_inputs = mask_mentions(first_inputs, mention_positions, mention_ends, vector)
+                first_inputs = mask_mentions(first_inputs, mention_positions, mention_ends)
             hidden = self.bert(**first_inputs).last_hidden_state
             choice = (offset, temperature, gumbel_noise, generator, estimator, num_samples)
             if self.config.num_steps > 1:
@@ -354,17 +351,15 @@ class BertForCalculatorQA(BertPreTrainedModel):
                 if num_results > 1:
                     reader_inputs = {name: torch.cat([rows] * num_results) for name, rows in reader_inputs.items()}
                     segment_ids = torch.cat([segment_ids] * num_results)
-                if self.config.hide_arguments or self.config.mask_mentions:
-                    chosen = result.index
+                if self.config.hide_arguments:
+                    chosen, embeds = result.index, reader_inputs["inputs_embeds"]
                     if not self.training:  # what the scores say, also where another result is given (faithfulness.py)
                         best, chosen = result.scores.max(-1)
                         chosen = chosen.masked_fill(best == torch.finfo(best.dtype).min, -1)
-                    is_chosen = argument_tokens(
-                        chosen, candidate_arguments, mention_positions, mention_ends, input_ids.shape[1]
+                    is_hidden = argument_tokens(
+                        chosen, candidate_arguments, mention_positions, mention_ends, embeds.shape[1]
                     )
-                if self.config.hide_arguments:
-                    embeds = reader_inputs["inputs_embeds"]
-                    reader_inputs["inputs_embeds"] = embeds.masked_fill(is_chosen.unsqueeze(-1), 0.0)
+                    reader_inputs["inputs_embeds"] = embeds.masked_fill(is_hidden.unsqueeze(-1), 0.0)
                 reader_inputs, segment_ids = self._append(reader_inputs, segment_ids, result)
                 if answer_spans is not None:
                     answer_spans = self._chosen_spans(
@@ -372,12 +367,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
                     )
         advice = "cut the passage into shorter windows (`model_max_length` of the tokenizer)"
         check_indices("positions", reader_inputs["position_ids"], self.config.max_position_embeddings, advice)
-        last_inputs = reader_inputs
-        if self.config.mask_mentions:
-            is_chosen = F.pad(is_chosen, (0, segment_ids.shape[1] - is_chosen.shape[1]))
-            vectors = self.mention_embeddings(is_chosen.long())
-            last_inputs = mask_mentions(reader_inputs, mention_positions, mention_ends, vectors)
-        read = reader(**last_inputs, output_attentions=output_attentions, output_hidden_states=output_hidden_states)
+        read = reader(**reader_inputs, output_attentions=output_attentions, output_hidden_states=output_hidden_states)
         logits = linear_fp32(self.qa_outputs, read.last_hidden_state)
         logits = logits.masked_fill((segment_ids < 0).unsqueeze(-1), torch.finfo(logits.dtype).min)
         start_logits, end_logits = logits.unbind(-1)

@@ -314,7 +314,7 @@ def test_the_card_has_the_numbers_of_the_results_and_no_others(hub, train, folde
         (
             CALC,
             {"mask_mentions": True},
-            "that string. Digits of the text are read by the calculator alone. The choice",
+            "that string. What is picked depends on the words around the numbers and not",
         ),
         (CALC, {"function": "changed_comparison"}, "third is added or taken, as in `1040 > 302 , 592 > 302`, and a"),
         (CALC, {"function": "total"}, "in the text, the function `total` returns a string, and a span reader"),

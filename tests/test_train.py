@@ -223,7 +223,7 @@ def test_a_run_whose_calculator_compares_counts_three_arguments(train, tmp_path,
     monkeypatch.setattr(CalculatorQATrainer, "decode_predictions", decode_half_right)
     sizes = {"owners": 3, "digits": 2, "train_size": 8, "validation_size": 6, "max_steps": 1}
     options = {"function": "changed_comparison", "curriculum": "argmax_plain:2:2:4", "name": "compare"}
-    options |= {"mask_mentions": True, "report_errors": True, "report_use": True}
+    options |= {"mask_mentions": True, "hide_arguments": True, "report_errors": True, "report_use": True}
     train("recipes/calc/argmax_small.yaml", output_dir=tmp_path / "run", results_dir=tmp_path,
           encoder="embedded", per_device_train_batch_size=4, **sizes, **options)  # fmt: skip
     metrics = json.loads((tmp_path / "calc" / "compare-seed0.json").read_text())["metrics"]

@@ -22,7 +22,7 @@ peft = pytest.importorskip("peft")
 # What peft asks of any model of transformers.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
-HEADS = ("argument_scorer", "comparison_search", "digit_places", "mention_embeddings", "qa_outputs")
+HEADS = ("argument_scorer", "comparison_search", "digit_places", "qa_outputs")
 ROWS = [
     {
         "question": f"how many pens has {name}?",
@@ -59,7 +59,6 @@ def values(model):
 
 
 FACTS = [{}, {"share_encoder": False}, {"use_calculator": False}, {"digit_places": 8}, {"search_comparisons": True}]
-FACTS += [{"mask_mentions": True}]
 
 
 @pytest.mark.parametrize("facts", FACTS)
@@ -71,7 +70,6 @@ def test_adapter_and_heads_alone_are_trained(make_trainer, facts):
     heads = {head for head in HEADS if any(f"{head}.modules_to_save" in name for name in trained)}
     absent = {"argument_scorer"} if "use_calculator" in facts else set()
     optional = {"digit_places": "digit_places", "comparison_search": "search_comparisons"}
-    optional["mention_embeddings"] = "mask_mentions"
     absent |= {head for head, fact in optional.items() if fact not in facts}
     assert heads == {*HEADS} - absent
     layers = [name for name in before if name.endswith(("query.lora_A.default.weight", "dense.lora_A.default.weight"))]
