@@ -43,7 +43,8 @@ class CalculatorQAArguments:
         owners, digits, train_size, validation_size, dataset_seed: of the generated data.
         encoder: a BERT checkpoint or a model of this family, as a folder or Hub name; `embedded` is the small BERT of
             the `encoder` extra.
-        dropout: both dropout probabilities of the encoder; by default the checkpoint's own.
+        dropout: of the encoder's hidden states and attention; by default the checkpoint's own.
+        attention_dropout: of its attention alone; by default as `dropout`.
         use_calculator, share_encoder, num_steps, search_comparisons, hide_arguments, mask_mentions, digit_places: see
             `CalculatorQAConfig`.
         digit_tokens: see `CalculatorQAProcessor`.
@@ -73,6 +74,7 @@ class CalculatorQAArguments:
     dataset_seed: int = field(default=0, metadata={"help": "Seed of the generated data."})
     encoder: str = field(default="embedded", metadata={"help": "BERT checkpoint, or `embedded`."})
     dropout: float | None = field(default=None, metadata={"help": "Dropout of the encoder; default: its own."})
+    attention_dropout: float | None = field(default=None, metadata={"help": "Of its attention; default: as dropout."})
     use_calculator: bool = field(default=True, metadata={"help": "False: the span extraction baseline."})
     share_encoder: bool = field(default=True, metadata={"help": "One encoder for both passes."})
     num_steps: int = field(default=1, metadata={"help": "How often the model may calculate before it answers."})
@@ -174,8 +176,9 @@ def build_calculator_trainer(
         "digit_places",
     )
     facts = {name: getattr(arguments, name) for name in names}
-    if arguments.dropout is not None:
-        facts |= {"hidden_dropout_prob": arguments.dropout, "attention_probs_dropout_prob": arguments.dropout}
+    attention_dropout = arguments.dropout if arguments.attention_dropout is None else arguments.attention_dropout
+    dropout = {"hidden_dropout_prob": arguments.dropout, "attention_probs_dropout_prob": attention_dropout}
+    facts |= {name: value for name, value in dropout.items() if value is not None}
     reading = {name: getattr(arguments, name) for name in ("num_steps", "digit_tokens")}
     reading |= {"function": arguments.function} if arguments.function else {}
     processor = CalculatorQAProcessor.from_pretrained(encoder, **reading)

@@ -162,6 +162,9 @@ class CalculatorQATrainer(Trainer):
                 "result: check the column `answer` and the processor's operations or function"
             )
 
+    def _get_eval_sampler(self, eval_dataset):
+        return torch.utils.data.SequentialSampler(eval_dataset)  # whatever the order in training is
+
     @property
     def temperature(self) -> float:
         """The temperature of the current step, a function of `state.global_step` so that a resumed run agrees."""

@@ -77,6 +77,18 @@ def test_two_steps_move_every_parameter(processor, tmp_path, facts):
     assert not [name for name in before if torch.equal(before[name], after[name])]
 
 
+def test_predictions_keep_the_order_of_the_rows(processor, tmp_path):
+    """Stock `Trainer` would shuffle them where training rows are grouped by length."""
+    options = {"train_sampling_strategy": "group_by_length", "per_device_eval_batch_size": 2}
+    trainer = make_trainer(processor, tmp_path, **options)
+    rows = trainer.eval_dataset.add_column("length", [len(passage) for passage in trainer.eval_dataset["passage"]])
+    together = trainer.predict(rows).predictions
+    for k in range(len(rows)):
+        alone = trainer.predict(rows.select([k])).predictions
+        assert [field[k].tolist() for field in together[1:]] == [field[0].tolist() for field in alone[1:]]
+        assert together[0][k] == pytest.approx(alone[0][0], abs=1e-4)
+
+
 @pytest.mark.parametrize("estimator", ["gumbel_softmax", "gumbel_rao", "reinmax", "reinforce", "marginal"])
 def test_every_estimator_trains_every_parameter(processor, tmp_path, estimator):
     trainer = make_trainer(
