@@ -80,16 +80,20 @@ def calculator_digits(scale: str, group: str) -> str:
 
 
 def calculator_errors(scale: str) -> str:
-    """Where the answers of all runs that counted it are wrong, by what tells the two amounts apart."""
+    """Where the answers of all runs that counted it are wrong, also by what tells the two amounts apart."""
+    counted = [(run, *item) for run in load("calc", scale) for item in run["metrics"].get("errors", {}).items()]
+    digits = sorted({apart for *_, errors in counted for apart in errors["by"] if apart.startswith("digit")})
+    names = ("examples", "wrong", "other", "wrong_arguments", "wrong_reading")
     rows = []
-    for run in load("calc", scale):
-        for kind, errors in run["metrics"].get("errors", {}).items():
-            for apart, one in ({"all": errors} | errors["by"]).items():
-                row = [link(run), kind, apart]
-                names = ("examples", "wrong", "other", "wrong_arguments", "wrong_reading")
-                rows.append([*row, *(f"{one[name]:,}" if name in one else "-" for name in names)])
-    header = ["run", "question", "amounts differ in", "examples", "wrong", "the other one", "wrong arguments"]
-    return table([*header, "wrong by right arguments"], rows)
+    for run, kind, errors in counted:
+        row = [link(run), kind, *(f"{errors[name]:,}" if name in errors else "-" for name in names)]
+        for apart in ("length", *digits):
+            parts = [part for name, part in errors["by"].items() if name.startswith(apart)]
+            wrong, examples = (sum(part[name] for part in parts) for name in ("wrong", "examples"))
+            row.append(f"{wrong:,} of {examples:,}" if parts else "-")
+        rows.append(row)
+    header = ["run", "question", "examples", "wrong", "the other one", "wrong arguments", "wrong by right arguments"]
+    return table([*header, "lengths differ", *(f"{digit} differs" for digit in digits)], rows)
 
 
 def calculator_saliency() -> str:
