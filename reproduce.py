@@ -112,7 +112,8 @@ def main() -> None:
             print(f"{state(wanted, *places):8} {wanted}")
             continue
         for run in with_models_before(wanted, runs, places[1]):
-            command = run.command(*places, more)
+            handed_on = [word for word in more if run.group == wanted.group or not word.startswith("--data_dir=")]
+            command = run.command(*places, handed_on)
             print("running ", run, "\n ", *command[3:], flush=True)
             if subprocess.run(command, cwd=ROOT).returncode:
                 failed.append(str(run))

@@ -208,11 +208,10 @@ def score_calculator(
     rows = zip(data["question"], data["passage"], data["answer"], answers, strict=True)
     columns = ("question", "passage", "answer", "prediction")
     metrics = {name.removeprefix("eval_"): value for name, value in output.metrics.items()}
-    numbers = {"original": data}
     if arguments.dataset == "drop":
         metrics["by"], numbers = score_drop(trainer, data, answers)
     elif arguments.report_use:
-        numbers["replaced"] = replace_numbers(data)
+        numbers = {"original": data, "replaced": replace_numbers(data)}
     if arguments.report_use:
         metrics["use"] = {name: calculator_use(trainer, texts) for name, texts in numbers.items()}
     if arguments.report_errors:
@@ -228,17 +227,20 @@ def score_calculator(
 
 
 def score_drop(trainer: CalculatorQATrainer, data: Dataset, answers: list[dict]) -> tuple[dict, dict[str, Dataset]]:
-    """Scores by type of answer and of question, and before and after numbers are swapped; the rows of the latter."""
+    """Scores by type of answer and of question, and before and after numbers are swapped; those rows by type."""
     swapped, left_out = swap_numbers(data)
     place = {row_id: index for index, row_id in enumerate(data["id"])}
-    numbers = {"original": data.select([place[row_id] for row_id in swapped["id"]]), "replaced": swapped}
+    numbers, by_type = {"original": data.select([place[row_id] for row_id in swapped["id"]]), "swapped": swapped}, {}
     reaches = reach(trainer.processing_class, data)
     by = {column: scores_by(column, data, reaches, answers, trainer.score_answers) for column in DROP_COLUMNS}
     for name, rows in numbers.items():
         found = trainer.decode_predictions(trainer.predict(rows).predictions, rows)
         reaches = reach(trainer.processing_class, rows)
         by[f"{name}_numbers"] = scores_by("question_type", rows, reaches, found, trainer.score_answers)
-    return by | {"left_out": left_out}, numbers
+        for kind in by[f"{name}_numbers"]:
+            chosen = [index for index, one in enumerate(rows["question_type"]) if one == kind]
+            by_type[f"{name}, {kind}"] = rows.select(chosen)
+    return by | {"left_out": left_out}, by_type
 
 
 def embedded_encoder() -> str:

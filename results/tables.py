@@ -172,16 +172,19 @@ def drop_runs() -> dict[str, dict | None]:
 
 def drop_swapped() -> str:
     """Table 1 of Yoshikawa et al.: questions of DROP as they are, and the same with their numbers swapped."""
-    rows = [["the paper's", "comparison", "300", "79.4", "20.2", "-59.2"]]
+    rows = [["the paper's", "comparison", "300", "79.4", "20.2", "-59.2", "-", "-"]]
     for name, run in drop_runs().items():
         if run is None:
-            rows.append([name, *["not run"] * 5])
+            rows.append([name, *["not run"] * 7])
             continue
         for kind, as_is in run["metrics"]["by"]["original_numbers"].items():
-            f1 = as_is["f1"], run["metrics"]["by"]["replaced_numbers"][kind]["f1"]
-            figures = [f"{as_is['examples']:,}", *map(percent, f1), f"{f1[1] - f1[0]:+.1f}"]
-            rows.append([link(run), kind, *figures])
-    return table(["run", "questions", "examples", "F1, as they are", "F1, numbers swapped", "change"], rows)
+            swapped = run["metrics"]["by"]["swapped_numbers"][kind]
+            scores = [group[name] for name in ("f1", "exact_match") for group in (as_is, swapped)]
+            change = f"{scores[1] - scores[0]:+.1f}"
+            figures = map(percent, scores)
+            rows.append([link(run), kind, f"{as_is['examples']:,}", next(figures), next(figures), change, *figures])
+    header = ["run", "questions", "examples", "F1, as they are", "F1, numbers swapped", "change"]
+    return table([*header, "exact match, as they are", "exact match, swapped"], rows)
 
 
 def drop_types() -> str:
@@ -191,8 +194,9 @@ def drop_types() -> str:
         for kind, ways in kinds.items():
             total = sum(ways.values())
             shares = [percent(100 * ways[way] / total) for way in ("span", "calculation", "none")]
-            scores = run["metrics"]["by"][column][kind] if run else {}
-            scores = [percent(scores[name]) if run else "not run" for name in ("exact_match", "f1")]
+            scores = run["metrics"]["by"][column].get(kind, {}) if run else {}
+            is_same = scores.get("examples") == total  # not on the Hub's split
+            scores = [percent(scores[name]) if is_same else "not run" for name in ("exact_match", "f1")]
             rows.append([f"{column.split('_')[0]}: {kind}", f"{total:,}", *shares, *scores])
     return table(["type", "examples", "a span, %", "a calculation, %", "neither, %", "exact match", "F1"], rows)
 

@@ -89,7 +89,7 @@ def test_a_run_on_drop_scores_by_type_and_with_swapped_numbers(train, tmp_path):
             file.write("".join(json.dumps({"passage_id": "p", "passage": passage} | row) + "\n" for row in rows))
     folders = {"data_dir": tmp_path, "output_dir": tmp_path / "run", "results_dir": tmp_path / "results"}
     options = {"encoder": "embedded", "max_steps": 2, "per_device_train_batch_size": 2, "save_strategy": "no"}
-    train("recipes/calc/drop.yaml", **folders, **options, add_swapped=True)
+    train("recipes/calc/drop.yaml", **folders, **options, add_swapped=True, report_use=True)
     results = json.loads((tmp_path / "results" / "calc" / "drop-seed0.json").read_text())
     by = results["metrics"]["by"]
     assert results["scale"] == "drop"
@@ -98,10 +98,12 @@ def test_a_run_on_drop_scores_by_type_and_with_swapped_numbers(train, tmp_path):
     assert {kind: group["examples"] for kind, group in by["answer_type"].items()} == {"number": 3, "span": 1}
     assert by["question_type"].keys() == {"comparison", "difference", "complement", "count"}
     assert by["question_type"]["count"]["reachable"] == 0
-    for name in ("original_numbers", "replaced_numbers"):
+    for name in ("original_numbers", "swapped_numbers"):
         assert {kind: group["examples"] for kind, group in by[name].items()} == dict.fromkeys(
             ("comparison", "difference", "complement"), 1
         )
+    use = {f"{numbers}, {kind}" for numbers in ("original", "swapped") for kind in by["swapped_numbers"]}
+    assert results["metrics"]["use"].keys() == use
 
 
 @pytest.mark.parametrize(
