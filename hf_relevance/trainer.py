@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainingArguments
 
-from .attribution import embedding_gradient, gradient_at_embeddings
+from .attribution import gradient_at_embeddings
 from .relevance_loss import (
     DIRECTIONS,
     NORMALIZERS,
@@ -158,15 +158,19 @@ class RelevanceTrainer(Trainer):
         args = self.args
         if not (args.relevance_weight or args.diversity_weight):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        goes_to_words = args.relevance_measure == "embedding_gradient"
+        if goes_to_words and not torch.is_grad_enabled():
+            # Evaluation needs the graph as well, and cuDNN has no backward pass of an LSTM in evaluation mode.
+            with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+                return self.compute_loss(model, inputs, return_outputs, num_items_in_batch)
         options = {
             "output_attentions": True,
             "output_hidden_states": True,
             "target_score": args.relevance_target_score,
             "constant_attention": args.relevance_constant_attention,
         }
-        bare, read, embeddings = self.accelerator.unwrap_model(model), dict(inputs), None
-        goes_to_words = args.relevance_measure == "embedding_gradient"
-        if goes_to_words and torch.is_grad_enabled():
+        bare, read = self.accelerator.unwrap_model(model), dict(inputs)
+        if goes_to_words:
             # Looked up here, so that the gradient at them comes from the one reading that the loss needs anyway.
             embeddings = bare.get_input_embeddings()(read.pop("input_ids")).requires_grad_()
             read["inputs_embeds"] = embeddings
@@ -174,10 +178,8 @@ class RelevanceTrainer(Trainer):
             model, {**read, **options}, return_outputs=True, num_items_in_batch=num_items_in_batch
         )
         importance, target_score = outputs.gradient_importance, args.relevance_target_score
-        if embeddings is not None:
+        if goes_to_words:
             importance = gradient_at_embeddings(bare, outputs, embeddings, target_score, inputs["labels"])
-        elif goes_to_words:
-            importance = embedding_gradient(bare, inputs, target_score)
         attention_mask = inputs["attention_mask"]
         relevance = relevance_loss(
             outputs.attentions,
