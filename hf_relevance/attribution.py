@@ -17,6 +17,7 @@ from pathlib import Path
 
 import evaluate
 import torch
+from torch import nn
 
 from .modeling_bilstm_attention import BiLSTMAttentionClassifierOutput, BiLSTMAttentionForClassification
 from .relevance_loss import score_gradient
@@ -96,34 +97,62 @@ def gradient_at_embeddings(
 
 @torch.no_grad()
 def leave_one_out(
-    model: BiLSTMAttentionForClassification, inputs: dict[str, torch.Tensor], batch_size: int = 256
+    model: BiLSTMAttentionForClassification, inputs: dict[str, torch.Tensor], block: int = 16
 ) -> torch.Tensor:
     """p_k(x) - p_k(x without t), k being the class predicted for the whole text x.
 
     Leave-one-out of Jain and Wallace (2019, section 4.1), who take the total variation distance of both predictions:
-    with two labels that is the magnitude of this. A text of n tokens is read n times more.
+    with two labels that is the magnitude of this. What two shortened texts share is mostly read once.
 
     Args:
         model, inputs: see the module.
-        batch_size: how many shortened texts are read at once.
+        block: see `outputs_without`.
 
     Returns:
         (B, T) differences of probabilities, -1 to 1, in fp64: near 1, fp32 would tie what differs.
     """
-    input_ids, attention_mask = inputs["input_ids"], inputs["attention_mask"]
-
-    def probabilities(input_ids, attention_mask):
-        return model(input_ids, attention_mask).logits.double().softmax(-1)  # (B, K)
-
-    whole, predicted = probabilities(input_ids, attention_mask).max(-1)  # (B,)
-    changes = torch.zeros_like(attention_mask, dtype=whole.dtype)
-    for chunk in attention_mask.nonzero().split(batch_size):
-        text, place = chunk.unbind(-1)  # rows of shortened texts, and the place of the token that each lacks
-        remaining = attention_mask[text].scatter(1, place.unsqueeze(-1), 0)
-        is_read = remaining.any(0)  # texts much shorter than the longest of the batch stay that short
-        shortened = probabilities(input_ids[text][:, is_read], remaining[:, is_read])
-        changes[text, place] = whole[text] - shortened.gather(-1, predicted[text].unsqueeze(-1)).squeeze(-1)
+    bilstm, is_token = model.bilstm, inputs["attention_mask"].bool()
+    whole = model(**{name: inputs[name] for name in ("input_ids", "attention_mask")}).logits
+    changes = torch.zeros(is_token.shape, dtype=torch.float64, device=whole.device)
+    for row, kept in enumerate(is_token):
+        words = bilstm.embed_tokens(inputs["input_ids"][row, kept])  # (n, E)
+        forward = outputs_without(bilstm.forward_lstm, words, block)
+        backward = outputs_without(bilstm.backward_lstm, words.flip(0), block).flip(0, 1)
+        hidden = torch.cat([forward, backward], -1)  # (n, n - 1, H)
+        attentions, _ = bilstm.attention(hidden, kept.new_ones(hidden.shape[:2]), output_slopes=False)
+        logits = model.classifier((attentions.to(hidden.dtype).unsqueeze(1) @ hidden).squeeze(1))
+        probabilities = torch.cat([whole[row].unsqueeze(0), logits]).double().softmax(-1)[:, whole[row].argmax()]
+        changes[row, kept] = probabilities[0] - probabilities[1:]
     return changes
+
+
+def outputs_without(lstm: nn.LSTM, words: torch.Tensor, block: int) -> torch.Tensor:
+    """What an LSTM says of a text without its first token, without its second, and so on.
+
+    The texts that lack a token of one block are the same before it, and read from there on together.
+
+    Args:
+        lstm: one-directional.
+        words: (n, E).
+        block: tokens of a block.
+
+    Returns:
+        (n, n - 1, H/2).
+    """
+    length = len(words)
+    place = torch.arange(max(0, length - 1), device=words.device)
+    others = place + (place >= torch.arange(length, device=words.device).unsqueeze(-1))  # (n, n - 1)
+    state = words.new_zeros(2, 1, 1, lstm.hidden_size)  # of the output and the cell, before the block
+    before, found = words.new_zeros(0, lstm.hidden_size), []
+    for start in range(0, length, block):
+        rows = others[start : start + block]
+        found.append(before.expand(len(rows), -1, -1))
+        if start < length - 1:  # an LSTM refuses to read nothing
+            rest, _ = lstm(words[rows[:, start:].T], tuple(state.expand(-1, -1, len(rows), -1).contiguous()))
+            found[-1] = torch.cat([found[-1], rest.transpose(0, 1)], 1)
+        read, state = lstm(words[start : start + block].unsqueeze(1), tuple(state))
+        before, state = torch.cat([before, read.squeeze(1)]), torch.stack(state)
+    return torch.cat(found) if found else before.new_zeros(0, 0, lstm.hidden_size)
 
 
 def attention_agreement(

@@ -141,9 +141,9 @@ def adversarial_attentions(
 
     over the logits of alpha_1 .. alpha_N, which begin as normal noise of standard deviation 3 (Jain and Wallace 2019,
     section 4.2.2, equation 1 and its relaxation; the numbers are those of their code). Where we differ: they keep the
-    last step, which may be beyond epsilon, and plot it where it is within 0.05; here each alpha_i is the most different
-    of all steps within epsilon, and the model's own attention, of divergence 0, where no step was. So what is returned
-    keeps the promise, and a divergence is a lower bound of what there is.
+    last step, which may be beyond epsilon, and plot it where it is within 0.05; here each alpha_i is the most
+    different of all steps within epsilon, and the model's own attention, of divergence 0, where no step was. So what
+    is returned keeps the promise, and a divergence is a lower bound of what there is.
 
     Args:
         attentions, token_logits: of `read_texts`.

@@ -55,8 +55,8 @@ def test_embedding_gradient_equals_autograd_one_text_at_a_time(make_model, batch
 
 
 @pytest.mark.parametrize("num_labels", [2, 4])
-@pytest.mark.parametrize("batch_size", [1, 7, 256])
-def test_leave_one_out_equals_deleting_each_token(make_model, batch, num_labels, batch_size):
+@pytest.mark.parametrize("block", [1, 3, 16])
+def test_leave_one_out_equals_deleting_each_token(make_model, batch, num_labels, block):
     model = make_model(num_labels=num_labels)
     expected = torch.zeros(batch["input_ids"].shape, dtype=torch.float64)
     with torch.no_grad():
@@ -65,7 +65,7 @@ def test_leave_one_out_equals_deleting_each_token(make_model, batch, num_labels,
             for t, place in enumerate(places):
                 shortened = torch.cat([ids[:, :t], ids[:, t + 1 :]], dim=1)
                 expected[row, place] = whole - model(shortened).logits.softmax(-1)[0, label]
-    changes = leave_one_out(model, batch, batch_size)
+    changes = leave_one_out(model, batch, block)
     torch.testing.assert_close(changes, expected, rtol=0, atol=1e-12)
     assert changes.min() < -1e-3
     assert changes.max() > 1e-2
@@ -120,7 +120,7 @@ def test_attention_agreement_is_the_metric_of_each_measure_text_by_text(make_mod
     handle = model.bilstm.register_forward_hook(lambda *_: readings.append(1))
     agreement = attention_agreement(model, batches, **options)
     handle.remove()
-    assert len(readings) == 2 * 4  # attention with its gradient, that at the embeddings, texts whole and shortened
+    assert len(readings) == 2 * 3  # attention with its gradient, that at the embeddings, texts whole
     assert not model.training
     attentions = model(**batch, output_attentions=True).attentions.detach()
     measures = {
