@@ -23,21 +23,31 @@ from torch import nn
 LOWEST = -1e9
 LARGER = 2  # the choice of a question that asks for the larger number itself
 UNRELATED = -12.0  # log of how much rarer a sum of numbers is whose clauses share nothing
+MORE = re.compile(r"\b(?:more|most|maximum|(?:larg|bigg|high|great|long)(?:er|est))\b")
+LESS = re.compile(r"\b(?:less|least|minimum|(?:few|small|low|short)(?:er|est))\b")
 
 
 def answered_choice(question: str, answers: Sequence[str]) -> int:
-    """1 if a spelling of the answer stands before the last "or" of a question, 0 if right behind it, else -1.
+    """Who has more by the answer: 1 what stands before the last "or" of a question, 0 what is behind it, else -1.
+
+    The answer to who has less is the other one. A question that asks for neither compares no numbers.
 
     >>> [answered_choice("Who has more nuts: Anna or Carl?", [name]) for name in ("anna", "Carl", "Mark")]
     [1, 0, -1]
+    >>> answered_choice("Who has fewer nuts, Anna or Carl?", ["Anna"])
+    0
     """
-    before, found, after = question.casefold().rpartition(" or ")
+    question = re.sub(r"\bor (?:more|less|fewer)\b", "", question.casefold())  # "two or more races"
+    asks_for_more = MORE.search(question) is not None
+    if asks_for_more == (LESS.search(question) is not None):
+        return -1
+    before, found, after = question.rpartition(" or ")
     spellings = "|".join(re.escape(answer.strip().casefold()) for answer in answers if answer.strip())
     if not found or not spellings:
         return -1
     is_first = re.search(rf"(?<!\w)(?:{spellings}),?$", before) is not None
     is_second = re.match(rf"(?:{spellings})(?!\w)", after) is not None
-    return -1 if is_first == is_second else int(is_first)
+    return -1 if is_first == is_second else int(is_first == asks_for_more)
 
 
 def asks_for_larger(question: str) -> bool:
@@ -138,8 +148,8 @@ class ComparisonSearch(nn.Module):
             numbers: (B, N, H) vectors.
             values: (B, N) int64 in one unit for each row.
             is_number, is_related: (B, N) and (B, N, N) bool.
-            choice: (B,) 1 where the first choice is the answer, 0 the second, `LARGER` the number of the one that has
-                more, -1 neither.
+            choice: (B,) 1 where the first choice has more by the answer, 0 the second, `LARGER` where the answer is
+                the number of the one that has more, -1 for none of this.
             larger: (B,) int64 that number, in the row's unit.
 
         Returns:

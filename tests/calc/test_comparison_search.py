@@ -124,7 +124,11 @@ def test_only_the_text_tells_which_side_a_number_was_combined_with():
         (QUESTION, "Ann", -1),
         (QUESTION, " ", -1),
         ("Which group is larger, people under 18, or people from 18 to 24?", "people under 18", 1),
+        ("Which group is smaller: Asian or two or more races?", "asian", 0),
+        ("Which share was lowest: that of couples or families?", "families", 1),
         ("Who ran more: Tom or Tom?", "Tom", -1),
+        ("Who came first: Tom or Anna?", "Tom", -1),
+        ("Was it higher or lower?", "lower", -1),
         ("How many nuts has Anna?", "Anna", -1),
     ],
 )
