@@ -102,6 +102,19 @@ def test_one_that_fails_is_named_and_the_others_run(call, monkeypatch):
     assert next(codes, None) is None
 
 
+def test_a_folder_of_data_is_for_the_group_that_is_asked_for(call, monkeypatch):
+    """The model that runs on DROP go on from learned from other data."""
+    ran = []
+    monkeypatch.setattr(
+        subprocess, "run", lambda command, cwd: ran.append(command) or subprocess.CompletedProcess([], 0)
+    )
+    call("drop/drop-seed0", "--data_dir=x", "--bf16=false")
+    names = {command[command.index("--name") + 1]: command for command in ran}
+    assert names.keys() == {"max_argmax_transfer", "drop"}
+    assert {name for name, command in names.items() if "--data_dir=x" in command} == {"drop"}
+    assert all("--bf16=false" in command for command in ran)
+
+
 def test_wrong_words_are_told(call, capsys):
     assert "no run has 'tabel'" in call("tabel")
     assert call("bert_", "--encoder", "bert") != 0

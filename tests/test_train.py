@@ -94,6 +94,8 @@ def test_a_run_on_drop_scores_by_type_and_with_swapped_numbers(train, tmp_path):
     by = results["metrics"]["by"]
     assert results["scale"] == "drop"
     assert results["settings"]["data_dir"] == tmp_path.name
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["hidden_dropout_prob"], config["attention_probs_dropout_prob"]) == (0.1, 0.0)
     assert results["examples"] == {"train": 7, "validation": 4}  # all but the count came twice
     assert {kind: group["examples"] for kind, group in by["answer_type"].items()} == {"number": 3, "span": 1}
     assert by["question_type"].keys() == {"comparison", "difference", "complement", "count"}
