@@ -22,7 +22,8 @@ ROBUSTNESS = {
 def write(tmp_path, monkeypatch):
     """Gives the tables a folder of results of its own; returns what writes a run there."""
     monkeypatch.setattr(common, "RESULTS", tmp_path / "results")
-    template = json.loads((ROOT / "results" / "relevance" / "sst_l1-seed0.json").read_text())
+    template = json.loads((ROOT / "results" / "relevance" / "sst_poster-seed0.json").read_text())
+    template["settings"]["relevance_normalizer"] = "l1"
 
     def write(name, seed=0, accuracy=80.0, split="test", tau=0.5, entropy=0.5, robustness=None, **settings):
         run = copy.deepcopy(template) | {"name": name, "seed": seed}
