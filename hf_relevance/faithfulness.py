@@ -35,9 +35,25 @@ def total_variation(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
     return (p - q).abs().sum(-1) / 2
 
 
+class _NegativeEntropy(torch.autograd.Function):
+    """sum_t p_t ln p_t, whose gradient ln p_t + 1 needs no other logarithm; where p_t is 0, p_t ln p_t is 0."""
+
+    @staticmethod
+    def forward(ctx, p):
+        logs = p.clamp(min=torch.finfo(p.dtype).tiny).log_()  # many times faster than torch.xlogy
+        ctx.save_for_backward(logs)
+        return torch.linalg.vecdot(p, logs)
+
+    @staticmethod
+    def backward(ctx, slope):
+        (logs,) = ctx.saved_tensors
+        slope = slope.unsqueeze(-1)
+        return torch.addcmul(slope, slope, logs)
+
+
 def negative_entropy(p: torch.Tensor) -> torch.Tensor:
     """sum_t p_t ln p_t of a distribution over the last dimension, (..., T) to (...)."""
-    return torch.xlogy(p, p).sum(-1)
+    return _NegativeEntropy.apply(p)
 
 
 def jensen_shannon(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -161,9 +177,9 @@ def adversarial_attentions(
     own = attentions.detach().unsqueeze(1)  # (B, 1, T)
     prediction = predict(own, token_logits)
     logits = (3 * token_noise(attention_mask, count, seed)).to(attentions.dtype).requires_grad_()
-    optimizer = torch.optim.Adam([logits], lr=learning_rate, amsgrad=True)
+    optimizer = torch.optim.Adam([logits], lr=learning_rate, amsgrad=True, fused=True)
     first, second = torch.triu_indices(count, count, 1, device=attentions.device)
-    own_part = negative_entropy(own)
+    own_part, half_own = negative_entropy(own), own / 2
     found = own.expand(-1, count, -1).clone()
     divergence = torch.zeros_like(found[..., 0])
     for _ in range(steps):
@@ -172,13 +188,14 @@ def adversarial_attentions(
         candidates = scores.softmax(-1).masked_fill(is_padding, 0.0)  # (B, N, T)
         # Both divergences as `jensen_shannon` has them, but the logarithms of a candidate are taken once.
         parts = negative_entropy(candidates)  # (B, N)
-        far = (parts + own_part) / 2 - negative_entropy((candidates + own) / 2)
+        halves = candidates / 2
+        far = (parts + own_part) / 2 - negative_entropy(halves + half_own)
         moved = total_variation(predict(candidates, token_logits), prediction)
         with torch.no_grad():
             is_better = (moved <= epsilon) & (far > divergence)
             found = torch.where(is_better.unsqueeze(-1), candidates, found)
             divergence = torch.where(is_better, far, divergence)
-        mixed = (candidates.index_select(1, first) + candidates.index_select(1, second)) / 2
+        mixed = halves.index_select(1, first) + halves.index_select(1, second)
         apart = (count - 1) * parts.sum(-1) / 2 - negative_entropy(mixed).sum(-1)
         objective = far.sum(-1) - penalty * F.relu(moved - epsilon).sum(-1)
         if count > 1:

@@ -12,6 +12,7 @@ from hf_relevance.faithfulness import (
     adversarial_attentions,
     attention_robustness,
     jensen_shannon,
+    negative_entropy,
     permutation_distances,
     predict,
     read_texts,
@@ -51,6 +52,15 @@ def test_distances_equal_their_definitions():
     assert found.tolist() == pytest.approx(jensenshannon(a, b, axis=-1) ** 2)
     assert found[0].item() == pytest.approx(math.log(2))
     assert total_variation(torch.tensor([0.9, 0.1]), torch.tensor([0.4, 0.6])).item() == pytest.approx(0.5)
+
+
+def test_the_gradient_of_the_entropy_is_that_of_a_difference_quotient_and_finite_at_0():
+    p = torch.rand(2, 3, 5, dtype=torch.float64).softmax(-1).requires_grad_()
+    assert torch.autograd.gradcheck(negative_entropy, p)
+    p = torch.tensor([0.25, 0.0, 0.75], requires_grad=True)
+    negative_entropy(p).backward()
+    assert negative_entropy(p).item() == pytest.approx(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
+    assert p.grad.isfinite().all()
 
 
 def test_noise_is_normal_and_belongs_to_the_place_of_a_token():
