@@ -89,7 +89,7 @@ class CandidateResults:
         is_tuple = arguments[..., 0] >= 0  # (B, D)
         rows = is_tuple.nonzero()[:, 0].tolist()  # (P,)
         strings = self.function.results(
-            [self.values[row][k] for k in chosen if k >= 0]
+            self.function.given(self.values[row], chosen)
             for row, chosen in zip(rows, arguments[is_tuple].tolist(), strict=True)
         )
         place = {string: place for place, string in enumerate(dict.fromkeys(["", *strings]))}

@@ -136,7 +136,7 @@ def _table(found: dict) -> str:
     """What was found, for a person."""
     best = found["answers"][0]
     operands = [
-        ", ".join(f"{o['value']} ({o['segment']} {o['start']}-{o['end']})" for o in step["operands"])
+        ", ".join(f"{o['value']} ({o['segment']} {o['start']}-{o['end']})" if o else "-" for o in step["operands"])
         for step in best.get("steps", [best])
     ]
     answers = [f"{a['answer']}  (from the {a['segment']}, score {a['score']:.3f})" for a in found["answers"]]

@@ -5,7 +5,7 @@ not. Here every explanation of a comparison is such a search: the amount of the 
 second, one of the two after adding or subtracting a third number, or neither. Each explanation either gives the name
 that is the answer or it does not; what raises the likelihood of those that do is learned from many examples, and which
 numbers they calculate with becomes the label of the layer's scores: those that are combined, or of a function that
-compares as well (`changed_comparison`), all of them.
+compares as well (`changed_comparison`), all of them, and who gains by it.
 
 Two explanations always agree: a - t > b and a > b + t. No answer can tell them apart, so the text must, see
 `related_pairs`.
@@ -89,21 +89,23 @@ def argument_log_likelihood(explanations: torch.Tensor, arguments: torch.Tensor,
     """The expected log-probability of what explanations calculate with, by the softmax of the scores (eq. 2).
 
     Args:
-        explanations: (B, 2, N, N, N + 1) probabilities as `ComparisonSearch` has them, which get no gradient.
+        explanations: (B, 4, N, N, N + 1) probabilities as `ComparisonSearch` has them, which get no gradient.
         arguments: (B, D, K) numbers of each candidate, -1 for one left out. Two are the pair to calculate with: a
             number and what is added to it or taken from it, in either order, or if there is none, both that are
-            compared. Three are those of `changed_comparison`.
+            compared. Four are those of `changed_comparison`.
         scores: (B, D) in fp32, the smallest number at what is no candidate.
 
     Returns:
         (B,), 0 where no explanation is probable.
     """
-    on_first, on_second = explanations.detach().unbind(1)
+    to_first, from_first, to_second, from_second = explanations.detach().unbind(1)
     first, second, *change = arguments.unbind(-1)
     if change:
-        labels, change = on_first + on_second, torch.where(change[0] < 0, on_first.shape[1], change[0])
-        index = first, second, change
+        gained, lost = change
+        labels = torch.stack([to_first + from_second, from_first + to_second], 1)
+        index = (lost >= 0).long(), first, second, gained.maximum(lost)  # -1, the last: as they are
     else:
+        on_first, on_second = to_first + from_first, to_second + from_second
         pairs = on_first[..., :-1].sum(2) + on_second[..., :-1].sum(1) + on_first[..., -1]
         labels, index = pairs + pairs.mT, (first, second)
     rows = torch.arange(len(scores), device=scores.device).unsqueeze(-1)
@@ -153,9 +155,9 @@ class ComparisonSearch(nn.Module):
             larger: (B,) int64 that number, in the row's unit.
 
         Returns:
-            (B,) log-likelihoods, and (B, 2, N, N, N + 1) the probability, given the answer, that number a of the first
-            choice is compared with number b of the second after t was added to or taken from a or, as the second of
-            two, b. Behind the last t, of the first of two, they are compared as they are. Both are 0 where no
+            (B,) log-likelihoods, and (B, 4, N, N, N + 1) the probability, given the answer, that number a of the first
+            choice is compared with number b of the second after t was added to a, taken from a, added to b or taken
+            from b. Behind the last t, of the first of these, they are compared as they are. Both are 0 where no
             explanation gives the answer.
         """
         batch, count = values.shape
@@ -197,6 +199,6 @@ class ComparisonSearch(nn.Module):
 
         posterior = (right - total.unsqueeze(-1)).exp() * is_explained.unsqueeze(-1)
         combined, compared = posterior.view(scores.shape).split([4 * count, 1], -1)
-        combined = combined.unflatten(-1, (count, 2, 2)).sum(-1)  # (B, a, b, t, 2)
-        compared = torch.stack([compared, torch.zeros_like(compared)], -1)
+        combined = combined.unflatten(-1, (count, 4))  # (B, a, b, t, 4)
+        compared = F.pad(compared.unsqueeze(-1), (0, 3))
         return likelihood, torch.cat([combined, compared], -2).movedim(-1, 1)

@@ -34,7 +34,7 @@ class CalculatorQAPipeline(Pipeline):
     An answer is a dict, as of `CalculatorQAProcessor.post_process_question_answering`: `score`, `answer` (the text),
     `segment` (`question`, `passage`, which is the context, or `calculator`), `start` and `end` (its characters in the
     user's own text, or in the calculator's string), `operands` (the arguments, each with `value`, `segment`, `start`
-    and `end`, or none) and `calculator` (its string). A model of several steps adds `steps`.
+    and `end`, or None) and `calculator` (its string). A model of several steps adds `steps`.
 
     From which length on a context is read in windows, and by how much they overlap, are facts of the processor:
     `processor=AutoProcessor.from_pretrained(..., model_max_length=256, stride=32)`.

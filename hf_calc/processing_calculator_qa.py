@@ -387,11 +387,11 @@ class CalculatorQAProcessor(ProcessorMixin):
 
         Returns:
             Per example its answers, the best first, each a dict: `score` (p(start) p(end)), `answer` (text), `segment`
-            (`question`, `passage` or `calculator`), `start` and `end` (its characters in that text), `operands` (a
-            dict for each argument with `value`, `segment`, `start`, `end`, or none) and `calculator` (the result that
-            was read). With several steps, `steps` has a dict with `operands` and `calculator` for each (see
-            `describe_steps`), and the answer itself the operands of the first and what all of them wrote. A text
-            without any token has no answer.
+            (`question`, `passage` or `calculator`), `start` and `end` (its characters in that text), `operands` (of
+            each argument a dict with `value`, `segment`, `start`, `end`, or None if it was left out before another; an
+            empty list if there is no result) and `calculator` (the result that was read). With several steps, `steps`
+            has a dict with `operands` and `calculator` for each (see `describe_steps`), and the answer itself the
+            operands of the first and what all of them wrote. A text without any token has no answer.
 
         Raises:
             ValueError: outputs of other texts.
@@ -430,13 +430,14 @@ class CalculatorQAProcessor(ProcessorMixin):
             chosen = {"operands": steps[0]["operands"], "steps": steps}
             calculator = STEP_MARK.join(step["calculator"] for step in steps if step["calculator"])
         else:
-            index = []
+            operands, calculator = [], ""
             if argument_index >= 0:
                 is_function = isinstance(self.calculator, SymbolicFunction)
                 tuples = self.calculator.argument_tuples if is_function else lambda row: pair_arguments(len(row))
-                index = [k for k in tuples(rows.mentions[row])[argument_index].tolist() if k >= 0]
-            chosen = {"operands": [mentions[k] for k in index]}
-            calculator = self.calculator(*(rows.mentions[row][k].value for k in index)) if index else ""
+                index = tuples(rows.mentions[row])[argument_index].tolist()
+                operands = SymbolicFunction.given(mentions, index)
+                calculator = self.calculator(*SymbolicFunction.given([m.value for m in rows.mentions[row]], index))
+            chosen = {"operands": operands}
         length = sum(rows.encoding["attention_mask"][row])
         if start < length:
             segment, encoding = rows.encoding["token_type_ids"][row][start], rows.encoding[row]

@@ -112,6 +112,7 @@ class SymbolicFunction:
         unordered: whether the arguments are a set: every set of different mentions once, in reading order. Else they
             are tuples, and where two arguments have the same finder one mention may fill both.
         optional: how many of the last arguments may be left out; function and filter are called without them then.
+        exclusive: whether at most one of the optional arguments is given; those left out before it are None.
         max_candidates: the ceiling. A batch in which a row has more candidates gets no results from the processor: the
             model scores all of them after its first pass, and results are made for the best of each row alone, so
             that arguments beyond these can be neither chosen nor learned from (but by a search of comparisons), and
@@ -120,8 +121,8 @@ class SymbolicFunction:
 
     Raises:
         TypeError: a function or finder that cannot be called.
-        ValueError: no arguments, a set of unlike finders, numbers out of range, or a function or filter that does not
-            take as many values.
+        ValueError: no arguments, a set of unlike finders or with exclusive arguments, numbers out of range, or a
+            function or filter that does not take as many values.
 
     >>> def larger(a, b):
     ...     return f"{max(a, b)} = larger of {a} and {b}"
@@ -138,6 +139,7 @@ class SymbolicFunction:
         keep: Callable[..., bool] | None = None,
         unordered: bool = False,
         optional: int = 0,
+        exclusive: bool = False,
         max_candidates: int = 1024,
     ):
         arguments = list(arguments)
@@ -153,11 +155,12 @@ class SymbolicFunction:
                 f"1; got {len(arguments)}, {optional} and {max_candidates}"
             )
         self.finders = list(dict.fromkeys(arguments))
-        if unordered and len(self.finders) > 1:
-            raise ValueError("unordered arguments are a set, which needs the same finder for all of them")
+        if unordered and (len(self.finders) > 1 or exclusive):
+            raise ValueError("unordered arguments are a set: all of them have one finder, and none is exclusive")
         self.function, self.keep = function, keep
         self.kinds = [self.finders.index(finder) for finder in arguments]
-        self.unordered, self.optional, self.max_candidates = unordered, optional, max_candidates
+        self.unordered, self.optional, self.exclusive = unordered, optional, exclusive
+        self.max_candidates = max_candidates
         for each in (function, keep):
             for count in (len(arguments) - optional, len(arguments)):
                 self._check_takes(each, count)
@@ -237,20 +240,34 @@ class SymbolicFunction:
         """
         kinds = torch.tensor([mention.kind for mention in mentions], dtype=torch.long)
         spaces = [(kinds == kind).nonzero()[:, 0] for kind in self.kinds]
+        required = self.num_arguments - self.optional
         tuples = spaces[0].unsqueeze(1)
         for place, space in enumerate(spaces[1:], 1):
-            if place >= self.num_arguments - self.optional:
+            if place >= required:
                 space = torch.cat([space.new_tensor([-1]), space])
             added = space.repeat_interleave(len(tuples)).unsqueeze(1)
             tuples = torch.cat([tuples.repeat(len(space), 1), added], 1)
             before, last = tuples[:, -2], tuples[:, -1]
-            # Sets are in reading order, and behind an argument left out there is none.
-            follows = (before < last) & (before >= 0) if self.unordered else before >= 0
+            if self.exclusive:
+                follows = (tuples[:, required:-1] < 0).all(-1)
+            else:  # behind an argument left out there is none, and sets are in reading order
+                follows = (before >= 0) & ((before < last) | (not self.unordered))
             tuples = tuples[(last < 0) | follows]
         if self.keep is not None:
-            values = ([mentions[k].value for k in row if k >= 0] for row in tuples.tolist())
-            tuples = tuples[torch.tensor([bool(self.keep(*row)) for row in values], dtype=torch.bool)]
+            values = [mention.value for mention in mentions]
+            kept = [bool(self.keep(*self.given(values, row))) for row in tuples.tolist()]
+            tuples = tuples[torch.tensor(kept, dtype=torch.bool)]
         return tuples
+
+    @staticmethod
+    def given(mentions: Sequence[Any], arguments: Sequence[int]) -> list[Any]:
+        """What a candidate takes: of each argument its mention, None for one left out, nothing behind the last.
+
+        >>> SymbolicFunction.given("abc", [2, 0, -1, 1, -1])
+        ['c', 'a', None, 'b']
+        """
+        last = max(place for place, index in enumerate(arguments) if index >= 0)
+        return [mentions[index] if index >= 0 else None for index in arguments[: last + 1]]
 
 
 def comparison(a: Decimal, b: Decimal) -> str:
@@ -263,20 +280,20 @@ def comparison(a: Decimal, b: Decimal) -> str:
     return f"{format_number(high)} {'>' if high > low else '='} {format_number(low)}"
 
 
-def changed_comparison(a: Decimal, b: Decimal, change: Decimal | None = None) -> str:
-    """How a number compares with another, or how it does after a change is added to it, and after it is taken from it.
+def changed_comparison(a: Decimal, b: Decimal, gained: Decimal | None = None, lost: Decimal | None = None) -> str:
+    """How a number compares with another, as they are, after it gained a third one, or after it lost one.
 
-    If the other one changes, the second comparison says what holds after the change is added to that, and the first
-    what does after it is taken: 72 - 23 < 80 as 72 < 80 + 23.
+    Its gain is as good as a loss of the other one, 72 + 23 > 80 as 72 > 80 - 23, so the result says both.
 
     >>> changed_comparison(Decimal(72), Decimal(80)), changed_comparison(Decimal(72), Decimal(80), Decimal(23))
-    ('72 < 80', '95 > 80 , 49 < 80')
+    ('72 < 80', '95 > 80 , 72 > 57')
+    >>> changed_comparison(Decimal(72), Decimal(80), None, Decimal(23))
+    '49 < 80 , 72 < 103'
     """
-    changed = [a] if change is None else [a + change, a - change]
-    return " , ".join(
-        f"{format_number(number)} {'=' if number == b else '>' if number > b else '<'} {format_number(b)}"
-        for number in changed
-    )
+    change = (gained or 0) - (lost or 0)
+    sign = "=" if a + change == b else ">" if a + change > b else "<"
+    pairs = [(a, b)] if gained is None and lost is None else [(a + change, b), (a, b - change)]
+    return " , ".join(f"{format_number(left)} {sign} {format_number(right)}" for left, right in pairs)
 
 
 def date_difference(a: date, b: date) -> str:
@@ -324,7 +341,7 @@ SHIPPED = {
     function.name: function
     for function in (
         SymbolicFunction(comparison, [find_quantities] * 2, unordered=True),
-        SymbolicFunction(changed_comparison, [find_quantities] * 3, optional=1, max_candidates=16),
+        SymbolicFunction(changed_comparison, [find_quantities] * 4, optional=2, exclusive=True, max_candidates=32),
         SymbolicFunction(date_difference, [find_dates] * 2, unordered=True),
         SymbolicFunction(total, [find_quantities] * 4, unordered=True, optional=2),
     )

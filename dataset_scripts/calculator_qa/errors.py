@@ -23,16 +23,17 @@ def asked_numbers(row: dict) -> list[int]:
     return [place for place, clause in enumerate(clauses) if {clause["name"], clause["receiver"]} & {*asked}]
 
 
-def right_arguments(row: dict, num_arguments: int) -> list[int]:
+def right_arguments(row: dict, num_arguments: int) -> list[int | None]:
     """Which numbers of a passage a function should take.
 
     Args:
         row: of CalculatorQA.
-        num_arguments: 2 for the calculator, whose pair the row has; 3 for `changed_comparison`, which takes what the
-            first and the second of the people asked for have and what one of them gave or received, in this order.
+        num_arguments: 2 for the calculator, whose pair the row has; 4 for `changed_comparison`, which takes what the
+            first and the second of the people asked for have, and a gift by which the first gains, receiving or the
+            other one giving it, or loses.
 
     Returns:
-        Indices into the row's `quantities`.
+        Indices into the row's `quantities`, None for what is left out before another.
 
     Raises:
         ValueError: a text that is none of CalculatorQA's, see `read_row`.
@@ -41,7 +42,12 @@ def right_arguments(row: dict, num_arguments: int) -> list[int]:
         return sorted(row["gold_arguments"])
     clauses, asked = read_row(row)
     owned = {clause["name"]: place for place, clause in enumerate(clauses) if clause["receiver"] is None}
-    return [owned[name] for name in asked] + [place for place in asked_numbers(row) if clauses[place]["receiver"]]
+    right = [owned[name] for name in asked]
+    for place in asked_numbers(row):
+        if clauses[place]["receiver"]:
+            gains = clauses[place]["receiver"] == asked[0] or clauses[place]["name"] == asked[1]
+            right += [place] if gains else [None, place]
+    return right
 
 
 def compared(amounts: tuple[int, int]) -> str:
@@ -83,8 +89,9 @@ def error_analysis(rows: datasets.Dataset, answers: list[dict], num_arguments: i
         texts = asked if row["question_type"] == "argmax" else [*map(str, amounts)]
         given, loser = found["answer"].strip().lower(), texts[amounts.argmin()].lower()
         is_wrong = given != row["answer"].lower()
-        gold = [row["quantities"][k]["start"] for k in right_arguments(row, num_arguments)]
-        taken = [operand["start"] if operand["segment"] == "passage" else -1 for operand in found["operands"]]
+        right = right_arguments(row, num_arguments)
+        gold = [None if k is None else row["quantities"][k]["start"] for k in right]
+        taken = [o and (o["start"] if o["segment"] == "passage" else -1) for o in found["operands"]]
         if num_arguments == 2:  # in either order
             taken.sort()
         count = (1, is_wrong, given == loser, taken != gold, is_wrong and taken == gold)

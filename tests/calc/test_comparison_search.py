@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import pytest
 import torch
@@ -26,6 +27,8 @@ from hf_calc.comparison_search import (
     argument_log_likelihood,
     related_pairs,
 )
+from hf_calc.mentions import TokenMention
+from hf_calc.symbolic_function import SHIPPED
 
 QUESTION = "Who has more nuts: Anna or Carl?"
 
@@ -36,7 +39,7 @@ def explain(search, numbers, values, is_related, choice, larger):
     count = len(values)
     first, second = (roles[:, k].softmax(0).tolist() for k in (0, 1))
     combined = torch.cat([roles[:, 2:].flatten(), torch.zeros(1)]).softmax(0).tolist()
-    right, total, found = 0.0, 0.0, torch.zeros(2, count, count, count + 1)
+    right, total, found = 0.0, 0.0, torch.zeros(4, count, count, count + 1)
     for a, b in itertools.permutations(range(count), 2):
         for way, weight in enumerate(combined):
             t, how = divmod(way, 4)
@@ -46,7 +49,7 @@ def explain(search, numbers, values, is_related, choice, larger):
                 if t in (a, b):
                     continue
                 side, minus = divmod(how, 2)
-                taken = (side, a, b, t)
+                taken = (how, a, b, t)
                 amounts[side] += -values[t] if minus else values[t]
                 weight *= 1 if is_related[(a, b)[side]][t] else math.exp(UNRELATED)
             total += weight
@@ -110,8 +113,10 @@ def test_only_the_text_tells_which_side_a_number_was_combined_with():
     _, alike = search(numbers, values, everything[:, 0], everything, choice, choice)
     _, told = search(numbers, values, everything[:, 0], is_related, choice, choice)
     # 8 + 5 > 2 and 8 - 5 > 2, 8 > 2 + 5 and 8 > 2 - 5.
-    assert alike[0, 0, 0, 1, 2] == pytest.approx(alike[0, 1, 0, 1, 2].item())
-    assert told[0, 0, 0, 1, 2] / told[0, 1, 0, 1, 2] == pytest.approx(math.exp(-UNRELATED), rel=1e-4)
+    assert alike[0, :, 0, 1, 2].tolist() == pytest.approx([alike[0, 0, 0, 1, 2].item()] * 4)
+    to_first, from_first, to_second, from_second = told[0, :, 0, 1, 2].tolist()
+    assert [to_second, from_first] == pytest.approx([from_second, to_first])
+    assert to_first / to_second == pytest.approx(math.exp(-UNRELATED), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -176,12 +181,13 @@ def test_the_processor_makes_what_the_search_takes(processor):
 
 
 def test_the_expected_log_probability_of_arguments_equals_a_loop():
-    explanations = torch.rand(3, 2, 4, 4, 5)
+    explanations = torch.rand(3, 4, 4, 4, 5)
     for dim in (2, 3, 4):  # what is no number explains nothing
         explanations[2].select(dim - 1, 3).zero_()
-    explanations[:, 1, ..., 4] = 0
-    triples = [*itertools.product(range(4), range(4), [-1, *range(4)])]
-    for arguments in (pair_arguments(4).tolist(), triples):
+    explanations[:, 1:, ..., 4] = 0
+    changes = [(-1, -1), *((t, -1) for t in range(4)), *((-1, t) for t in range(4))]
+    changed = [(a, b, *change) for a, b in itertools.product(range(4), range(4)) for change in changes]
+    for arguments in (pair_arguments(4).tolist(), changed):
         scores, expected = torch.randn(3, len(arguments) + 1), []
         candidates = torch.tensor([*arguments, [-1] * len(arguments[0])]).repeat(3, 1, 1)
         candidates[2][(candidates[2] == 3).any(-1)] = -1
@@ -191,18 +197,20 @@ def test_the_expected_log_probability_of_arguments_equals_a_loop():
             for candidate, log_p in zip(candidates[row].tolist(), scores[row].log_softmax(-1), strict=True):
                 if candidate[0] < 0:
                     continue
-                if len(candidate) == 3:
-                    label = p[:, *candidate].sum()
+                if len(candidate) == 4:
+                    a, b, gained, lost = candidate
+                    ways, t = ((1, 2), lost) if lost >= 0 else ((0, 3), gained if gained >= 0 else 4)
+                    label = sum(p[way, a, b, t] for way in ways)
                 else:
                     label = 0.0
                     for i, j in (candidate, candidate[::-1]):
-                        label += p[0, i, :, j].sum() + p[1, :, i, j].sum() + p[0, i, j, 4]
+                        label += p[:2, i, :, j].sum() + p[2:, :, i, j].sum() + p[0, i, j, 4]
                 expected[-1] += label * log_p
         found = argument_log_likelihood(explanations, candidates, scores)
         torch.testing.assert_close(found, torch.stack(expected))
 
 
-@pytest.mark.parametrize("num_arguments", [2, 3])
+@pytest.mark.parametrize("num_arguments", [2, 4])
 def test_names_alone_teach_a_scorer_all_of_its_arguments(num_arguments):
     """Vectors say what a number is: the first choice's, the second's, what the first won or lost, or another."""
     rows, count = 128, 5
@@ -218,8 +226,8 @@ def test_names_alone_teach_a_scorer_all_of_its_arguments(num_arguments):
     numbers = F.pad(F.one_hot(kinds, count).float(), (0, 1))
     numbers[..., count] = is_won.unsqueeze(-1) & (kinds == 2)
     arguments = pair_arguments(count)
-    if num_arguments == 3:
-        arguments = torch.tensor([*itertools.product(range(count), range(count), [-1, *range(count)])])
+    if num_arguments == 4:
+        arguments = SHIPPED["changed_comparison"].argument_tuples([TokenMention(0, 0, 1, 0, 1, 0, 0)] * count)
     arguments = arguments.expand(rows, -1, -1)
     search, scorer = ComparisonSearch(6), ArgumentScorer(6, num_arguments)
     optimizer = torch.optim.Adam([*search.parameters(), *scorer.parameters()], lr=0.03)
@@ -229,8 +237,12 @@ def test_names_alone_teach_a_scorer_all_of_its_arguments(num_arguments):
         optimizer.zero_grad()
         likelihood.mean().neg().backward()
         optimizer.step()
-    chosen = arguments[0][scorer(numbers, arguments).argmax(-1)].sort(-1).values  # a + t is t + a
-    right = (place[:, :3] if num_arguments == 3 else place[:, [0, 2]]).sort(-1).values
+    chosen, right = arguments[0][scorer(numbers, arguments).argmax(-1)], place[:, [0, 2]]
+    if num_arguments == 4:
+        right = torch.cat([place[:, :2], torch.where(is_won, place[:, 2], -1)[:, None]], 1)
+        right = torch.cat([right, torch.where(is_won, -1, place[:, 2])[:, None]], 1)
+    else:  # a + t is t + a
+        chosen, right = chosen.sort(-1).values, right.sort(-1).values
     assert (chosen == right).all(-1).float().mean() > 0.95
 
 
@@ -256,11 +268,13 @@ def test_training_learns_what_to_calculate_with_from_names_alone(function, token
     assert last < first / 2
     batch = CalculatorQADataCollator(processor)(ROWS)
     with torch.no_grad():
-        index = model.eval()(**batch).argument_index
-    taken = batch["candidate_arguments"][range(4), index].tolist()
-    assert [change for *_, change in taken] == [3] * 4
+        output = model.eval()(**batch)
     if function == "arithmetic":
-        assert [first for first, _ in taken] == [0, 0, 0, 1]
+        taken = batch["candidate_arguments"][range(4), output.argument_index].tolist()
+        assert taken == [[0, 3], [0, 3], [0, 3], [1, 3]]
+    else:  # of four rows also other explanations than the right ones are true
+        results = processor.tokenizer.batch_decode(output.result_ids)
+        assert [re.search("[<>]", result)[0] for result in results] == [*"><><"]
 
 
 @pytest.mark.parametrize(
@@ -287,7 +301,7 @@ def test_comparisons_for_a_model_that_does_not_search_them_are_refused(processor
 
 
 def test_what_cannot_be_searched_is_refused(processor, sizes, tmp_path):
-    for wrong in ({"use_calculator": False}, {"num_arguments": 4}):
+    for wrong in ({"use_calculator": False}, {"num_arguments": 3}):
         with pytest.raises(ValueError, match="search_comparisons needs"):
             CalculatorQAConfig(search_comparisons=True, **wrong)
     with pytest.raises(ValueError, match=r"needs CalculatorQADataCollator\(..., comparisons=True\)"):

@@ -36,7 +36,7 @@ TABLE = {
 # A text for each shipped function: question, passage, answer, how many arguments, how many have a result.
 TEXTS = {
     "comparison": ("Who has more?", "anna has 17 pens, carl 9 and grace 30.", "30", 2, 3),
-    "changed_comparison": ("How many pens?", "anna has 17 pens, carl 9.", "26", 3, 12),
+    "changed_comparison": ("How many pens?", "anna has 17 pens, carl 9.", "26", 4, 20),
     "date_difference": ("How many days?", "from Jan 31, 2004 to 2004-03-01, or 5 May 2005", "30 days", 2, 3),
     "total": ("How many pens?", "anna has 12 pens, carl 5, grace 3 and mark 100.", "20", 4, 11),
     "look_up": ("How many people has nara?", "kyoto and nara; the river is long", "354630", 2, 4),
@@ -60,29 +60,37 @@ def shipped(name):
     return look_up(TABLE) if name == "look_up" else name
 
 
-def tuples_by_brute_force(kinds, values, arguments, unordered, optional, keep):
-    """Proposition 1's product by itertools, shorter tuples too where the last may be left out."""
-    found = set()
-    for count in range(len(arguments) - optional, len(arguments) + 1):
-        spaces = [[k for k, kind in enumerate(kinds) if kind == wanted] for wanted in arguments[:count]]
+def tuples_by_brute_force(kinds, values, arguments, unordered, optional, exclusive, keep):
+    """Proposition 1's product by itertools, also without the last, or of the last with one at most."""
+    found, required = set(), len(arguments) - optional
+    for count in range(required, len(arguments) + 1):
+        places = [k for k in range(count) if k < required or k == count - 1 or not exclusive]
+        spaces = [[k for k, kind in enumerate(kinds) if kind == arguments[place]] for place in places]
         for chosen in itertools.product(*spaces):
             is_set = all(i < j for i, j in itertools.pairwise(chosen))
-            if (is_set or not unordered) and keep(*(values[k] for k in chosen)):
-                found.add(chosen + (-1,) * (len(arguments) - count))
+            whole = [chosen[places.index(k)] if k in places else -1 for k in range(count)]
+            if (is_set or not unordered) and keep(*(None if k < 0 else values[k] for k in whole)):
+                found.add((*whole, *[-1] * (len(arguments) - count)))
     return found
 
 
 @pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize(
-    ("arguments", "unordered", "optional"),
-    [("D", False, 0), ("DD", False, 0), ("DD", True, 0), ("DDDD", True, 2), ("DDD", False, 2), ("DLD", False, 1)],
+    ("arguments", "unordered", "optional", "exclusive"),
+    [
+        ("D", False, 0, False),
+        ("DD", False, 0, False),
+        ("DD", True, 0, False),
+        ("DDDD", True, 2, False),
+        ("DDD", False, 2, False),
+        ("DLD", False, 1, False),
+        ("DLDDL", False, 3, True),
+    ],
 )
-def test_candidates_are_the_product_of_the_argument_spaces(arguments, unordered, optional, kept):
+def test_candidates_are_the_product_of_the_argument_spaces(arguments, unordered, optional, exclusive, kept):
     keep = (lambda *values: sum(map(hash, values)) % 3 > 0) if kept else None
     finders = {"D": find_digits, "L": find_letters}
-    function = SymbolicFunction(
-        words, [finders[a] for a in arguments], unordered=unordered, optional=optional, keep=keep
-    )
+    function = SymbolicFunction(words, [finders[a] for a in arguments], None, keep, unordered, optional, exclusive)
     order = list(dict.fromkeys(arguments))
     generator, rows = random.Random(0), []
     for count in range(8):
@@ -93,6 +101,7 @@ def test_candidates_are_the_product_of_the_argument_spaces(arguments, unordered,
             [order.index(a) for a in arguments],
             unordered,
             optional,
+            exclusive,
             keep or (lambda *values: True),
         )
         tuples = [tuple(row) for row in function.argument_tuples(mentions).tolist()]
@@ -243,12 +252,15 @@ def test_comparisons_and_total_in_exact_decimals():
         big, sign, small = comparison(a, b).split()
         assert (Decimal(big), Decimal(small)) == (max(a, b), min(a, b))
         assert sign == ("=" if a == b else ">")
-    for a, b, change in itertools.product(numbers, numbers, [None, *numbers]):
-        parts = changed_comparison(a, b, *([] if change is None else [change])).split(" , ")
-        for part, amount in zip(parts, [a] if change is None else [a + change, a - change], strict=True):
+    for a, b, change, is_gain in itertools.product(numbers, numbers, [None, *numbers], [True, False]):
+        given = [] if change is None else [change] if is_gain else [None, change]
+        gain = (change or 0) if is_gain else -(change or 0)
+        parts = changed_comparison(a, b, *given).split(" , ")
+        assert len(parts) == (1 if change is None else 2)
+        for part, amounts in zip(parts, [(a + gain, b), (a, b - gain)], strict=False):
             left, sign, right = part.split()
-            assert (Decimal(left), Decimal(right)) == (amount, b)
-            assert {"=": amount == b, "<": amount < b, ">": amount > b}[sign]
+            assert (Decimal(left), Decimal(right)) == amounts
+            assert {"=": a + gain == b, "<": a + gain < b, ">": a + gain > b}[sign]
     for count in (2, 3, 4):
         for chosen in itertools.combinations(numbers, count):
             result, shown = total(*chosen).split(" , ")
@@ -309,7 +321,7 @@ def test_every_shipped_function_from_text_to_tensors(load, name):
     right = batch["candidate_ids"][0][batch["argument_labels"][0] > 0]
     results = {
         "comparison": ["30 > 17", "30 > 9"],
-        "changed_comparison": ["26 > 17 , -8 < 17", "26 > 9 , -8 < 9", "26 > 17 , 8 < 17", "26 > 9 , 8 < 9"],
+        "changed_comparison": ["26 > 17 , 9 > 0", "26 > 9 , 9 > -8", "26 > 17 , 17 > 8", "26 > 9 , 17 > 0"],
         "date_difference": ["30 days , 1 month , 0 years"],
         "total": ["20 = 12 + 5 + 3 , 3 numbers"],
         "look_up": ["354630", "354630"],  # Nara of the question, and of the passage
@@ -359,7 +371,8 @@ def test_wrong_functions_are_told(load, processor):
         (ValueError, "at least one argument", lambda: SymbolicFunction(words, [])),
         (ValueError, "got 2, 2 and 1024", lambda: SymbolicFunction(words, finders, optional=2)),
         (ValueError, "got 2, 0 and 0", lambda: SymbolicFunction(words, finders, max_candidates=0)),
-        (ValueError, "same finder", lambda: SymbolicFunction(words, [find_digits, find_letters], unordered=True)),
+        (ValueError, "one finder", lambda: SymbolicFunction(words, [find_digits, find_letters], unordered=True)),
+        (ValueError, "none is exclusive", lambda: SymbolicFunction(words, finders, unordered=True, exclusive=True)),
         (ValueError, "called with 2 values", lambda: SymbolicFunction(lambda a: "", finders)),
         (ValueError, "called with 1 values", lambda: SymbolicFunction(lambda a, b: "", finders, optional=1)),
         (ValueError, "called with 2 values", lambda: SymbolicFunction(words, finders, keep=lambda a: True)),
@@ -445,11 +458,11 @@ def test_answers_name_operands_and_result(load, make_model, name):
     for answer in answers:
         texts = {"question": question, "passage": passage, "calculator": answer["calculator"]}
         assert texts[answer["segment"]][answer["start"] : answer["end"]] == answer["answer"]
-        mentions = [texts[o["segment"]][o["start"] : o["end"]] for o in answer["operands"]]
+        mentions = [o and texts[o["segment"]][o["start"] : o["end"]] for o in answer["operands"]]
         finders = processor.calculator.finders
-        read = [next(found[0].value for f in finders if (found := f(mention))) for mention in mentions]
+        read = [m and next(found[0].value for f in finders if (found := f(m))) for m in mentions]
         assert answer["calculator"] == processor.calculator(*read) != ""
-        assert [o["value"] for o in answer["operands"]] == [str(value) for value in read]
+        assert [o and o["value"] for o in answer["operands"]] == [value and str(value) for value in read]
 
 
 def test_a_text_without_arguments(load, make_model):

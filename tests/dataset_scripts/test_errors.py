@@ -21,7 +21,8 @@ def make_row(question, answer, kind, gold=(0, 4)):
 
 
 def make_answer(text, row, *arguments):
-    places = [{"segment": "passage", "start": row["quantities"][k]["start"]} for k in arguments]
+    quantities = [None if k is None else row["quantities"][k] for k in arguments]
+    places = [quantity and {"segment": "passage", "start": quantity["start"]} for quantity in quantities]
     return {"answer": text, "operands": places}
 
 
@@ -56,23 +57,26 @@ def test_counts_by_hand():
     assert found["argmax"] == counts(5, 3, 2) | {"by": {"digit 1": counts(2, 2, 1), "length by 1": counts(3, 1, 1)}}
 
 
-def test_three_arguments_are_right_in_the_order_of_the_question():
+def test_four_arguments_are_right_in_the_order_of_the_question():
     row = make_row("Who has more pens: Carl or Anna?", "Anna", "argmax")
     assert right_arguments(row, 2) == [0, 4]
-    assert right_arguments(row, 3) == [1, 0, 4]
+    assert right_arguments(row, 4) == [1, 0, 4]  # what Anna gives away is Carl's gain
     cases = [
         ("Anna", 1, 0, 4),
         ("Carl", 1, 0, 4),
+        ("Anna", 1, 0, None, 4),
         ("Carl", 0, 1, 4),
         ("Anna", 1, 0, 0),
         ("Anna", 0, 4),
         ("Anna", 1, 0),
     ]
     answers = [make_answer(name, row, *taken) for name, *taken in cases]
-    found = error_analysis(Dataset.from_list([row] * len(cases)), answers, num_arguments=3)["argmax"]
-    assert (found["wrong_arguments"], found["wrong_reading"]) == (4, 1)
+    found = error_analysis(Dataset.from_list([row] * len(cases)), answers, num_arguments=4)["argmax"]
+    assert (found["wrong_arguments"], found["wrong_reading"]) == (5, 1)
+    lost = make_row("Who has more pens: Anna or Carl?", "Anna", "argmax")
+    assert right_arguments(lost, 4) == [0, 1, None, 4]
     plain = make_row("Who has more pens: Ruth or Carl?", "Carl", "argmax", (1, 3))
-    assert right_arguments(plain, 3) == [3, 1]
+    assert right_arguments(plain, 4) == [3, 1]
 
 
 def test_asked_numbers_by_hand():
