@@ -24,6 +24,7 @@ def write(tmp_path, monkeypatch):
     monkeypatch.setattr(common, "RESULTS", tmp_path / "results")
     template = json.loads((ROOT / "results" / "relevance" / "sst_poster-seed0.json").read_text())
     template["settings"]["relevance_normalizer"] = "l1"
+    del template["metrics"]["robustness"]
 
     def write(name, seed=0, accuracy=80.0, split="test", tau=0.5, entropy=0.5, robustness=None, **settings):
         run = copy.deepcopy(template) | {"name": name, "seed": seed}
