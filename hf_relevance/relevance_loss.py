@@ -164,9 +164,9 @@ def relevance_loss(
     lets the model learn first.
 
     h_t tells of other tokens than t too, so a target made at the hidden states says little of the words. The trainer
-    can make it at the embeddings instead (`relevance_measure`): with l1 and weight 0.1 that doubled the agreement with
-    leave-one-out, which no loss here trains on, at about the same accuracy; so far on one corpus, three seeds. README,
-    "The relevance loss", has the tables.
+    can make it at the embeddings instead (`relevance_measure`): with l1 and weight 1 that doubled the agreement with
+    leave-one-out, which no loss here trains on, at the same accuracy, on SST by ten seeds. The tables stand in README,
+    "The relevance loss".
 
     Args:
         attentions: (B, T) alpha.

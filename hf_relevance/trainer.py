@@ -36,7 +36,8 @@ class RelevanceTrainingArguments(TrainingArguments):
     load_best_model_at_end, metric_for_best_model is accuracy.
 
     The default loss is the poster's, whose target is almost uniform in all but short texts: it flattens the attention.
-    relevance_normalizer l1 with a relevance_weight of 0.1 keeps it peaked (`relevance_loss` says more).
+    relevance_normalizer l1 keeps it peaked (`relevance_loss` says more); with relevance_measure embedding_gradient and
+    a relevance_weight of 1, attention agreed best with leave-one-out in what we tried (results/NOTES.md).
 
     What is trained on proves nothing: with relevance_measure embedding_gradient the agreement with that gradient is no
     independent evidence any more, and leave-one-out alone is. diversity_weight trains on no measure at all.
