@@ -26,6 +26,8 @@ from hf_calc import (
     look_up,
 )
 from hf_calc.candidate_results import is_result
+from hf_calc.cli import _table
+from hf_calc.span_decoding import SpanPredictions
 from hf_calc.symbolic_function import SHIPPED, changed_comparison, comparison, date_difference, total
 
 TABLE = {
@@ -463,6 +465,23 @@ def test_answers_name_operands_and_result(load, make_model, name):
         read = [m and next(found[0].value for f in finders if (found := f(m))) for m in mentions]
         assert answer["calculator"] == processor.calculator(*read) != ""
         assert [o and o["value"] for o in answer["operands"]] == [value and str(value) for value in read]
+
+
+def test_an_argument_left_out_before_another_is_no_operand_but_has_its_place(load):
+    processor, question, passage = load("changed_comparison"), "Who has more?", "anna has 17, carl 9, she gave 5."
+    tuples = processor(question, passage)["candidate_arguments"][0].tolist()
+    for chosen, values, result in (
+        ([0, 1, -1, 2], ["17", "9", None, "5"], "12 > 9 , 17 > 14"),
+        ([0, 1, 2, -1], ["17", "9", "5"], "22 > 9 , 17 > 4"),
+        ([0, 1, -1, -1], ["17", "9"], "17 > 9"),
+    ):
+        place = torch.tensor([[0]])
+        spans = SpanPredictions(place.float(), place, place + 1, place + 1, place + tuples.index(chosen))
+        ((answer,),) = processor.decode_spans(spans, question, passage)
+        assert [o and o["value"] for o in answer["operands"]] == values
+        assert answer["calculator"] == result
+        shown = _table({"passage": "", "question": "", "answers": [answer]})
+        assert (", -, " in shown) == (None in values)
 
 
 def test_a_text_without_arguments(load, make_model):
