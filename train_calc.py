@@ -218,7 +218,7 @@ def score_calculator(
         num_arguments = trainer.model.config.num_arguments
         metrics["errors"] = error_analysis(data, answers, num_arguments)
         wrong = [kind.get("wrong_arguments", kind["examples"]) for kind in metrics["errors"].values()]
-        if trainer.model.config.use_calculator and num_arguments == 4:
+        if trainer.model.config.use_calculator and num_arguments == 6:
             metrics["argument_accuracy"] = 100 - 100 * sum(wrong) / len(data)
     if arguments.report_saliency:
         asked = [asked_numbers(row) for row in data]

