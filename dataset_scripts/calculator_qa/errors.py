@@ -4,10 +4,14 @@ Nothing here comes from the generator but its sentences and the column of right 
 asked for own in the end is read from the passage, see `replaced_numbers`.
 """
 
+import itertools
+
 import datasets
 import numpy as np
 
 from dataset_scripts.calculator_qa.replaced_numbers import final_amounts, read_row
+
+SUMS = {2: [(0, 1)], 6: [(0, 2), (1, 4)]}  # arguments that may change places, by how many there are: a + t is t + a
 
 
 def asked_numbers(row: dict) -> list[int]:
@@ -38,7 +42,7 @@ def right_arguments(row: dict, num_arguments: int) -> list[int | None]:
         ValueError: a text that is none of CalculatorQA's, see `read_row`.
     """
     if num_arguments == 2:
-        return sorted(row["gold_arguments"])
+        return row["gold_arguments"]
     clauses, asked = read_row(row)
     owned = {clause["name"]: place for place, clause in enumerate(clauses) if clause["receiver"] is None}
     right = [owned[name] for name in asked]
@@ -75,7 +79,7 @@ def error_analysis(rows: datasets.Dataset, answers: list[dict], num_arguments: i
         of the two people asked for, or his amount; and `by`, for what tells the two amounts in the end apart (see
         `compared`) the same with, if any answer has operands, `wrong_arguments`, how many of all took wrong ones, and
         `wrong_reading`, how many of the wrong answers took the right ones. An answer is right if it is equal in lower
-        case; arguments are known by their place in the passage.
+        case; arguments are known by their place in the passage, and the two of a sum may stand in either order.
 
     Raises:
         ValueError: rows of another kind, see `read_row`.
@@ -92,8 +96,9 @@ def error_analysis(rows: datasets.Dataset, answers: list[dict], num_arguments: i
         right = right_arguments(row, num_arguments)
         gold = [None if k is None else row["quantities"][k]["start"] for k in right]
         taken = [o and (o["start"] if o["segment"] == "passage" else -1) for o in found["operands"]]
-        if num_arguments == 2:  # in either order
-            taken.sort()
+        for arguments, (one, other) in itertools.product((gold, taken), SUMS[num_arguments]):
+            if len(arguments) > other and arguments[other] is not None:
+                arguments[one], arguments[other] = sorted((arguments[one], arguments[other]))
         count = (1, is_wrong, given == loser, taken != gold, is_wrong and taken == gold)
         by = counts.setdefault(row["question_type"], {})
         so_far = by.setdefault(compared(amounts), dict.fromkeys(names, 0))

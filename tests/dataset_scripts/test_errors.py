@@ -75,6 +75,12 @@ def test_six_arguments_are_right_in_the_order_of_the_question():
     assert (found["wrong_arguments"], found["wrong_reading"]) == (5, 1)
     lost = make_row("Who has more pens: Anna or Carl?", "Anna", "argmax")
     assert right_arguments(lost, 6) == [0, 1, None, 4]
+    gained = make_row("Who has more pens: Carl or Mark?", "Mark", "argmax")
+    assert right_arguments(gained, 6) == [1, 2, None, None, 4]
+    answers = [make_answer("Mark", gained, *taken, None, None, 4) for taken in [(1, 2), (2, 1), (4, 1)]]
+    answers += [make_answer("Mark", gained, *taken) for taken in [(1, 4, None, None, 2), (1, 4, 2)]]  # 30 + 20
+    found = error_analysis(Dataset.from_list([gained] * 5), answers, num_arguments=6)["argmax"]
+    assert found["wrong_arguments"] == 3
     plain = make_row("Who has more pens: Ruth or Carl?", "Carl", "argmax", (1, 3))
     assert right_arguments(plain, 6) == [3, 1]
 
