@@ -32,6 +32,9 @@ class _TupleScores(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         table, index, w = ctx.saved_tensors
+        if not torch.compiler.is_compiling():  # over a ceiling few candidates get a gradient
+            used = grad.nonzero().squeeze(-1)
+            index, grad = index[used], grad[used]
         size = _TupleScores.parts(table, index)
         grad_table, grad_w = torch.zeros_like(table), torch.zeros_like(w)
         with torch.autocast(grad.device.type, enabled=False):
@@ -71,9 +74,3 @@ class ArgumentScorer(nn.Module):
         with torch.autocast(table.device.type, enabled=False):
             scores = _TupleScores.apply(table, index.flatten(0, 1), self.score.weight[0].to(table.dtype))
         return scores.view(index.shape[:2])
-
-    @torch.no_grad()
-    def best(self, mentions: torch.Tensor, arguments: torch.Tensor, count: int) -> torch.Tensor:
-        """(B, count) places of the candidates that score highest; there are at least as many."""
-        scores = self(mentions, arguments).masked_fill(arguments[..., 0] < 0, -torch.inf)
-        return scores.topk(count, -1).indices

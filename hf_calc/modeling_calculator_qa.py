@@ -48,8 +48,8 @@ class CalculatorQAModelOutput(ModelOutput):
 
     Positions run over the last pass as it is laid out in memory, T + L of them (T without a calculator): question and
     passage with their padding, then the result, and of several steps that of each with its own padding, L together.
-    `position_ids` counts them over real tokens. Where the estimator
-    reads R results of each row, all but the losses, `argument_logits` and `example_ids` have R * B rows.
+    `position_ids` counts them over real tokens. Where the estimator reads R results of each row, all but the losses,
+    `argument_logits` and `example_ids` have R * B rows.
 
     Args:
         loss: end_loss + argument_loss, the paper's objective (`CalculatorQATrainer` weighs the second), + search_loss.
@@ -129,25 +129,6 @@ def token_types(segment_ids: torch.Tensor, attention_mask: torch.Tensor) -> torc
     """
     is_special = (segment_ids < 0).long()
     return (is_special.cumsum(-1) - is_special > 1) * attention_mask
-
-
-def among_all(
-    kept: torch.Tensor, num_candidates: int, result: SymbolicLayerOutput
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores and choices among the candidates kept as those among all D.
-
-    Args:
-        kept: (B, C) their places.
-        num_candidates: D.
-        result: of the symbolic layer, of C candidates.
-
-    Returns:
-        (B, D) the scores, the smallest number where a candidate was not kept, and (S * B,) the chosen candidate.
-    """
-    lowest = torch.finfo(result.scores.dtype).min
-    scores = result.scores.new_full((len(kept), num_candidates), lowest).scatter(1, kept, result.scores)
-    rows = torch.arange(len(result.index), device=kept.device) % len(kept)
-    return scores, torch.where(result.index < 0, -1, kept[rows, result.index.clamp(min=0)])
 
 
 def gather_mentions(hidden: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
@@ -336,18 +317,23 @@ class BertForCalculatorQA(BertPreTrainedModel):
                     answer_spans = torch.cat([answer_spans, *(step.answer_spans for step in steps)], 1)
             else:
                 kept, all_arguments = None, candidate_arguments
-                if candidate_results is not None:
-                    kept, candidate_arguments, results = self._keep_best(
-                        hidden, mention_positions, candidate_arguments, candidate_results
-                    )
+                scores = self.argument_scorer(gather_mentions(hidden, mention_positions), all_arguments)
+                lowest = torch.finfo(scores.dtype).min
+                if candidate_results is not None:  # over the ceiling, the best alone get results
+                    all_scores = scores.masked_fill(all_arguments[..., 0] < 0, lowest)
+                    kept = all_scores.topk(candidate_results.max_candidates, -1).indices
+                    candidate_arguments = torch.take_along_dim(all_arguments, kept.unsqueeze(-1), 1)
+                    scores, results = scores.gather(1, kept), candidate_results(candidate_arguments)
                     candidate_ids = results["candidate_ids"]
                     candidate_answer_spans = results.get("candidate_answer_spans")
                     argument_labels = results.get("argument_labels")
-                result = self._choose(hidden, mention_positions, candidate_arguments, candidate_ids, choice)
+                result = self._choose(scores, candidate_ids, choice)
                 argument_logits, argument_index, result_ids = result.scores, result.index, result.token_ids
-                if kept is not None:
-                    argument_logits, argument_index = among_all(kept, all_arguments.shape[1], result)
                 num_results = len(argument_index) // len(input_ids)
+                if kept is not None:  # its place among all
+                    argument_logits = torch.full_like(all_scores, lowest).scatter(1, kept, result.scores)
+                    place = kept.repeat(num_results, 1).gather(1, result.index.clamp(min=0).unsqueeze(-1))
+                    argument_index = torch.where(result.index < 0, -1, place.squeeze(-1))
                 if num_results > 1:
                     reader_inputs = {name: torch.cat([rows] * num_results) for name, rows in reader_inputs.items()}
                     segment_ids = torch.cat([segment_ids] * num_results)
@@ -355,7 +341,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
                     chosen, embeds = result.index, reader_inputs["inputs_embeds"]
                     if not self.training:  # what the scores say, also where another result is given (faithfulness.py)
                         best, chosen = result.scores.max(-1)
-                        chosen = chosen.masked_fill(best == torch.finfo(best.dtype).min, -1)
+                        chosen = chosen.masked_fill(best == lowest, -1)
                     is_hidden = argument_tokens(
                         chosen, candidate_arguments, mention_positions, mention_ends, embeds.shape[1]
                     )
@@ -391,11 +377,10 @@ class BertForCalculatorQA(BertPreTrainedModel):
                 argument_loss = mean_over_examples(losses, same_example)
                 loss = end_loss + argument_loss
             if comparisons is not None:
-                mentions, scores = gather_mentions(hidden, mention_positions), argument_logits
-                likelihood, explanations = self.comparison_search(mentions, **comparisons)
-                if kept is not None:  # the search has labels for all candidates
-                    scores = self.argument_scorer(mentions, all_arguments)
-                    scores = scores.masked_fill(all_arguments[..., 0] < 0, torch.finfo(scores.dtype).min)
+                likelihood, explanations = self.comparison_search(
+                    gather_mentions(hidden, mention_positions), **comparisons
+                )
+                scores = argument_logits if kept is None else all_scores  # the search has labels for all candidates
                 likelihood = likelihood + argument_log_likelihood(explanations, all_arguments, scores)
                 search_loss = mean_over_examples(-likelihood, same_example)
                 loss = loss + search_loss
@@ -436,21 +421,13 @@ class BertForCalculatorQA(BertPreTrainedModel):
         size = self.config.vocab_size
         return encoder.get_input_embeddings()(ids % size) + self.digit_places(ids // size)
 
-    def _keep_best(self, hidden: torch.Tensor, positions, arguments, candidate_results) -> tuple:
-        """The second stage over the ceiling: places, arguments and results of the candidates that score best."""
-        mentions = gather_mentions(hidden, positions)
-        kept = self.argument_scorer.best(mentions, arguments, candidate_results.max_candidates)
-        arguments = arguments.gather(1, kept.unsqueeze(-1).expand(-1, -1, arguments.shape[-1]))
-        return kept, arguments, candidate_results(arguments)
-
-    def _choose(self, hidden: torch.Tensor, positions, arguments, candidate_ids, choice: tuple) -> SymbolicLayerOutput:
-        """One candidate of each row, by the hidden states (B, T, H) at the positions (B, M) of its numbers.
+    def _choose(self, scores: torch.Tensor, candidate_ids: torch.Tensor, choice: tuple) -> SymbolicLayerOutput:
+        """One candidate of each row, by their scores (B, D).
 
         `choice` is the offset of the places of digits, and what `SymbolicLayer` takes behind the embedding.
         """
-        mentions = gather_mentions(hidden, positions)
         check_indices("candidate_ids", candidate_ids, self.config.vocab_size, VOCABULARY_ADVICE)
-        scores, (offset, *choice) = self.argument_scorer(mentions, arguments), choice
+        offset, *choice = choice
         if offset is None:
             embedding = self.second_encoder.get_input_embeddings().weight
             return self.symbolic_layer(scores, candidate_ids, embedding, *choice)
@@ -485,7 +462,8 @@ class BertForCalculatorQA(BertPreTrainedModel):
             room = self.config.max_position_embeddings - inputs["attention_mask"].sum(-1)
             candidates = step_candidates(self.calculator, known, room)
             arguments = candidates.arguments.expand(len(hidden), -1, -1)
-            result = self._choose(hidden, positions, arguments, token_ids[candidates.tokens], choice)
+            scores = self.argument_scorer(gather_mentions(hidden, positions), arguments)
+            result = self._choose(scores, token_ids[candidates.tokens], choice)
             # The [SEP] of doing nothing made it a candidate; it is not read.
             is_nothing = (result.index == NOTHING).unsqueeze(-1)
             result = result._replace(token_ids=result.token_ids.masked_fill(is_nothing, self.config.pad_token_id))
