@@ -1,17 +1,21 @@
-"""Writes README's result tables and pictures from the JSON files beside this script: `python results/tables.py`.
+"""Writes the tables of README and of the README beside this script, and the pictures, from the JSON files there.
+
+    python results/tables.py
 
 Everything between `<!-- table: NAME -->` and `<!-- end -->` is replaced; `--check` only says whether it is up to date.
 """
 
 import json
+import re
 import sys
+from pathlib import Path
 
 import yaml
 
 import relevance_tables
 from common import RESULTS, benchmark, interval, link, load, percent, seeds, table
 
-README = RESULTS.parent / "README.md"
+PAGES = [RESULTS.parent / "README.md", RESULTS / "README.md"]
 EXPERIMENTS = yaml.safe_load((RESULTS.parent / "recipes" / "experiments.yaml").read_text())  # what may not be run yet
 ABLATIONS = EXPERIMENTS["ablations"] | EXPERIMENTS["ablations without argument loss"]
 LEADS = EXPERIMENTS["open problem, leads"]
@@ -301,19 +305,23 @@ TABLES = {
 }
 
 
-def render(text: str) -> str:
-    """README with its tables made anew."""
-    for name, make in TABLES.items():
-        start, end = f"<!-- table: {name} -->", "<!-- end -->"
-        before, rest = text.split(start)
-        text = f"{before}{start}\n{make()}\n{rest[rest.index(end) :]}"
-    return text
+def render(page: Path) -> str:
+    """A page with its tables made anew."""
+
+    def made(found: re.Match) -> str:
+        rows = TABLES[found["name"]]()
+        # Tables link from the root.
+        return f"{found[1]}{rows.replace('](results/', '](') if page.parent == RESULTS else rows}\n{found[3]}"
+
+    return re.sub(r"(<!-- table: (?P<name>.+?) -->\n).*?(<!-- end -->)", made, page.read_text(), flags=re.DOTALL)
 
 
 if __name__ == "__main__":
-    text = README.read_text()
+    pages = {page: render(page) for page in PAGES}
     if "--check" in sys.argv:
-        sys.exit(0 if render(text) == text else "README's tables are not those of results/: python results/tables.py")
-    README.write_text(render(text))
+        stale = [str(page) for page, text in pages.items() if page.read_text() != text]
+        sys.exit(f"not the tables of results/ in {', '.join(stale)}: python results/tables.py" if stale else 0)
+    for page, text in pages.items():
+        page.write_text(text)
     relevance_tables.draw_correlations(RESULTS / "pictures")
     relevance_tables.draw_weights(RESULTS / "pictures")

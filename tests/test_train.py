@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import resource
-import runpy
 import shutil
 import subprocess
 import sys
@@ -393,8 +392,3 @@ def test_calculator_data_without_its_splits_are_told(tmp_path):
     (tmp_path / "train.jsonl").write_text(json.dumps(row))
     with pytest.raises(ValueError, match=r"has {'train': \[.*; it needs the splits train and validation, each with"):
         load_calculator_data(CalculatorQAArguments("a", dataset=str(tmp_path), dataset_config="default"))
-
-
-def test_readme_has_the_tables_of_the_results():
-    readme = (ROOT / "README.md").read_text()
-    assert runpy.run_path(str(ROOT / "results" / "tables.py"))["render"](readme) == readme

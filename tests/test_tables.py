@@ -1,7 +1,11 @@
-"""README's tables from made-up results: forms and weights of the relevance loss are told apart, missing runs told."""
+"""The pages of results are those of its files, and tables from made-up results tell what they should.
+
+Forms and weights of the relevance loss are told apart, missing runs are told.
+"""
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +14,7 @@ import common
 import relevance_tables
 import tables
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 ROBUSTNESS = {
     "median_tvd": {"mean": 0.25, "median": 0.2},
     "max_jsd": {"mean": 0.5, "median": 0.6},
@@ -148,3 +152,19 @@ def test_the_figure_over_weights_is_of_validation_texts(write, tmp_path, monkeyp
         "weights_sst2_accuracy.png": {"l1": {0.0: [80.0], 0.1: [81.0, 82.0]}, both: {0.0: [70.0], 0.1: [71.0]}},
         "weights_sst2_agreement.png": {"l1": {0.0: [0.3], 0.1: [0.4, 0.6]}, both: {0.0: [0.7], 0.1: [0.8]}},
     }
+
+
+@pytest.mark.parametrize("page", tables.PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_page_has_the_tables_of_the_results(page):
+    assert tables.render(page) == page.read_text()
+
+
+def test_every_table_stands_on_one_page():
+    names = re.findall(r"<!-- table: (.+) -->", "".join(page.read_text() for page in tables.PAGES))
+    assert sorted(names) == sorted(tables.TABLES)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "results/README.md", "results/NOTES.md"])
+def test_what_a_page_links_is_there(page):
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text())
+    assert [link for link in links if "://" not in link and not (ROOT / page).parent.joinpath(link).exists()] == []
