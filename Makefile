@@ -14,12 +14,12 @@ lint: .venv
 # Train; then, each in a new process, answer a held-out question and explain the answer to a typed one. The last two
 # lines are the relevance family's: train on made-up reviews, show what the model attends to.
 demo: .venv
-	$(BIN)/accelerate launch train.py recipes/calc/demo.yaml --output_dir runs/demo --results_dir runs/demo
+	$(BIN)/accelerate launch train.py recipes/calc/demo.yaml --output_dir runs/demo
 	$(BIN)/hf-calc ask runs/demo --examples runs/demo/validation.jsonl --row 3
 	$(BIN)/hf-calc explain runs/demo --output runs/demo/saliency \
 		--question "What is the maximum number of nuts owned either by Anna or Carl?" \
 		--context "Mark has 907 nuts, Anna has 816 nuts, Carl has 302 nuts, Grace has 279 nuts, Anna gave 224 nuts to Grace."
-	$(BIN)/accelerate launch train.py recipes/relevance/demo.yaml --output_dir runs/reviews --results_dir runs/reviews
+	$(BIN)/accelerate launch train.py recipes/relevance/demo.yaml --output_dir runs/reviews
 	$(BIN)/hf-relevance explain runs/reviews --output runs/reviews/attention \
 		"we did not book ahead , i found the hotel not very good , my aunt called it great , it is near the station ."
 

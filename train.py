@@ -1,9 +1,10 @@
 """Trains a model from a recipe: `accelerate launch train.py recipes/calc/max_transfer.yaml --seed 3`.
 
 A recipe is a YAML file of options, and `family` says whose. The command line wins over the recipe, the recipe over the
-defaults. A run leaves the model with its processor in `output_dir` and one JSON with all that made its numbers in
-`results_dir/<family>/<name>-seed<seed>.json`. `--resume_from_checkpoint last` goes on where a run was cut off; a run
-that begins anew puts an earlier one's checkpoints aside, into a folder of their own in `output_dir`.
+defaults. A run leaves in `output_dir` the model with its processor and `results.json`, which has all that made its
+numbers; `--results_dir DIR` also puts that beside other runs' as `DIR/<family>/<name>-seed<seed>.json`.
+`--resume_from_checkpoint last` goes on where a run was cut off; a run that begins anew puts an earlier one's
+checkpoints aside, into a folder of their own in `output_dir`.
 `--push_to_hub --hub_model_id user/name` publishes the model at the end, `train.py push FOLDER user/name` at any time.
 """
 
@@ -16,6 +17,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -221,12 +223,12 @@ def carry_out(family: str, arguments, run, given: set[str]) -> None:
             }
             (new / RESULTS).write_text(dumps(results) + "\n")
     if trainer.is_world_process_zero():
-        path = Path(arguments.results_dir, family, f"{arguments.name}-seed{run.seed}.json")
-        with replace_files(path.parent) as new:
-            (new / path.name).write_text((folder / RESULTS).read_text())
+        if arguments.results_dir is not None:
+            with replace_files(Path(arguments.results_dir, family)) as new:
+                shutil.copy(folder / RESULTS, new / f"{arguments.name}-seed{run.seed}.json")
         with replace_files(folder) as new:
             render_card(folder, run.hub_model_id or run.output_dir).save(new / CARD)
-        print(dumps(metrics), f"\n{path}: results; {folder}: model, card, predictions")
+        print(dumps(metrics), f"\n{folder}: model, card, predictions, {RESULTS}")
     trainer.accelerator.end_training()
 
 

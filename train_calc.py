@@ -32,8 +32,8 @@ class CalculatorQAArguments:
     """Data and model of a run of the calculator family.
 
     Args:
-        name: of the run; names its results file.
-        results_dir: where the results file goes.
+        name: of the run.
+        results_dir: a folder that the results also go to, beside those of other runs.
         dataset_config: a configuration of dataset_scripts/calculator_qa, or of `dataset`.
         dataset: `drop` (see dataset_scripts/drop), or a dataset folder or Hub name to load `dataset_config` from; by
             default it is generated.
@@ -62,7 +62,7 @@ class CalculatorQAArguments:
     """
 
     name: str = field(metadata={"help": "Name of the run and of its results file."})
-    results_dir: str = field(default="results", metadata={"help": "Folder of the results files."})
+    results_dir: str | None = field(default=None, metadata={"help": "A folder that the results also go to."})
     dataset_config: str = field(default="max_transfer", metadata={"help": "Configuration of calculator_qa."})
     dataset: str | None = field(default=None, metadata={"help": "drop, or a dataset to load; default: generated."})
     data_dir: str | None = field(default=None, metadata={"help": "Folder of plain files of drop instead of the Hub."})

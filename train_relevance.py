@@ -34,8 +34,8 @@ class RelevanceArguments:
     """Data and model of a run of the relevance family.
 
     Args:
-        name: of the run; names its results file.
-        results_dir: where the results file goes.
+        name: of the run.
+        results_dir: a folder that the results also go to, beside those of other runs.
         dataset: `sst2`, `imdb` or `newsgroups` (see dataset_scripts), `reviews`, which are made up, or a dataset
             folder or Hub name with the splits train, validation and test and the columns text and label.
         data_dir: a folder with the plain files of one of the three, which by default comes from the Hub.
@@ -53,7 +53,7 @@ class RelevanceArguments:
     """
 
     name: str = field(metadata={"help": "Name of the run and of its results file."})
-    results_dir: str = field(default="results", metadata={"help": "Folder of the results files."})
+    results_dir: str | None = field(default=None, metadata={"help": "A folder that the results also go to."})
     dataset: str = field(default="sst2", metadata={"help": f"{', '.join(CORPORA)}, reviews, a folder or a Hub name."})
     data_dir: str | None = field(default=None, metadata={"help": "Folder of plain files instead of the Hub."})
     min_words: int | None = field(default=None, metadata={"help": "Leave out texts with fewer words."})

@@ -87,7 +87,7 @@ def trained(train, options, tmp_path_factory):
     """The folders that two runs left, by the repository that they would go to; to be left as they are."""
     folders = {repo: tmp_path_factory.mktemp("runs") / "run" for repo in options}
     for repo, (recipe, rest) in options.items():
-        train(recipe, output_dir=folders[repo], results_dir=folders[repo].parent, **rest)
+        train(recipe, output_dir=folders[repo], **rest)
     return folders
 
 

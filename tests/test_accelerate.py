@@ -39,13 +39,13 @@ def test_fsdp_and_deepspeed_reach_the_processes():
 
 def test_two_processes_train_with_accumulation_and_bf16(tmp_path, monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    options = {"output_dir": tmp_path, "results_dir": tmp_path, "max_steps": 2, "gradient_accumulation_steps": 2}
+    options = {"output_dir": tmp_path, "max_steps": 2, "gradient_accumulation_steps": 2}
     options |= {"bf16": True, "eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
     options |= {"agreement_texts": 4, "logging_steps": 1, "logging_strategy": "steps"}
     command = [sys.executable, "-m", "accelerate.commands.launch"]
     command += ["--config_file", "recipes/accelerate/two_processes.yaml", "train.py", "recipes/relevance/demo.yaml"]
     command += [str(word) for name, value in options.items() for word in (f"--{name}", value)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
-    results = json.loads((tmp_path / "relevance" / "demo-seed0.json").read_text())
+    results = json.loads((tmp_path / "results.json").read_text())
     assert (results["hardware"]["processes"], results["steps"], results["settings"]["bf16"]) == (2, 2, True)
     assert len((tmp_path / "test.jsonl").read_text().splitlines()) == 400  # each text once, not once a process

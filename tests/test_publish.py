@@ -161,7 +161,7 @@ def test_a_published_model_is_used_without_this_project(hub, train, trained, opt
         HfApi().create_tag(repo, tag="v1")
         # A second run publishes other weights itself.
         recipe, rest = options[repo]
-        places = {"output_dir": tmp_path / repo, "results_dir": tmp_path, "hub_model_id": repo}
+        places = {"output_dir": tmp_path / repo, "hub_model_id": repo}
         train(recipe, "--push_to_hub", seed=1, **places, **rest)
         rows = given["rows"][repo]
         first, second = use(folder, rows), use(tmp_path / repo, rows)
@@ -511,7 +511,7 @@ def test_a_run_that_cannot_publish_says_so_before_it_trains_or_keeps_the_model(
     hub, refuse, options, tmp_path, monkeypatch, capsys
 ):
     recipe, rest = options[REVIEWS]
-    rest = rest | {"output_dir": tmp_path / "run", "results_dir": tmp_path, "hub_model_id": REVIEWS}
+    rest = rest | {"output_dir": tmp_path / "run", "hub_model_id": REVIEWS}
     monkeypatch.delenv("HF_TOKEN")
     assert refuse(recipe, "--push_to_hub", **rest).startswith("not published: there is no token of the Hub")
     assert (capsys.readouterr().out, [*tmp_path.iterdir()]) == ("", [])

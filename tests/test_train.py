@@ -86,10 +86,10 @@ def test_a_run_on_drop_scores_by_type_and_with_swapped_numbers(train, tmp_path):
     for split in ("train", "validation"):
         with gzip.open(tmp_path / "drop" / f"{split}.jsonl.gz", "wt") as file:
             file.write("".join(json.dumps({"passage_id": "p", "passage": passage} | row) + "\n" for row in rows))
-    folders = {"data_dir": tmp_path, "output_dir": tmp_path / "run", "results_dir": tmp_path / "results"}
+    folders = {"data_dir": tmp_path, "output_dir": tmp_path / "run"}
     options = {"encoder": "embedded", "max_steps": 2, "per_device_train_batch_size": 2, "save_strategy": "no"}
     train("recipes/calc/drop.yaml", **folders, **options, add_swapped=True, report_use=True)
-    results = json.loads((tmp_path / "results" / "calc" / "drop-seed0.json").read_text())
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
     by = results["metrics"]["by"]
     assert results["scale"] == "drop"
     assert results["settings"]["data_dir"] == tmp_path.name
@@ -147,7 +147,7 @@ def test_a_folder_of_the_other_kind_of_model_is_left_as_it_is(train, options, tm
     recipe, rest = options["user/calculator"]
     (tmp_path / there).touch()
     with pytest.raises(ValueError, match=rf"\({there}\), beside which a run with lora_rank={lora_rank} would"):
-        train(recipe, **rest, output_dir=tmp_path, results_dir=tmp_path, lora_rank=lora_rank)
+        train(recipe, **rest, output_dir=tmp_path, lora_rank=lora_rank)
     assert [path.name for path in tmp_path.iterdir()] == [there]
 
 
@@ -186,7 +186,8 @@ def test_a_run_leaves_model_predictions_and_results(train, tmp_path):
     command = [sys.executable, "-m", "accelerate.commands.launch", "train.py", "recipes/calc/demo.yaml"]
     command += [f"--{name}={value}" for name, value in options.items()]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
-    results = json.loads((tmp_path / "calc" / "demo-seed7.json").read_text())
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert json.loads((tmp_path / "calc" / "demo-seed7.json").read_text()) == results
     assert {"f1", "exact_match", "signed_exact_match", "argument_accuracy", "loss"} <= set(results["metrics"])
     assert {"name": "demo", "family": "calc", "scale": "small", "seed": 7, "steps": 2}.items() <= results.items()
     assert {"settings", "versions", "hardware", "seconds", "predictions_sha256"} <= set(results)
@@ -208,7 +209,7 @@ def test_a_run_leaves_model_predictions_and_results(train, tmp_path):
     # Cut off after the first step and resumed: the same predictions.
     shutil.rmtree(tmp_path / "run" / "checkpoint-2")
     train("recipes/calc/demo.yaml", **options, resume_from_checkpoint="last")
-    resumed = json.loads((tmp_path / "calc" / "demo-seed7.json").read_text())
+    resumed = json.loads((tmp_path / "run" / "results.json").read_text())
     assert resumed["predictions_sha256"] == results["predictions_sha256"]
 
 
@@ -227,9 +228,9 @@ def test_a_run_whose_calculator_compares_counts_six_arguments(train, tmp_path, m
     sizes = {"owners": 3, "digits": 2, "train_size": 8, "validation_size": 6, "max_steps": 1}
     options = {"function": "changed_comparison", "curriculum": "argmax_plain:2:2:4", "name": "compare"}
     options |= {"mask_mentions": True, "hide_arguments": True, "report_errors": True, "report_use": True}
-    train("recipes/calc/argmax_small.yaml", output_dir=tmp_path / "run", results_dir=tmp_path,
+    train("recipes/calc/argmax_small.yaml", output_dir=tmp_path / "run",
           encoder="embedded", per_device_train_batch_size=4, **sizes, **options)  # fmt: skip
-    metrics = json.loads((tmp_path / "calc" / "compare-seed0.json").read_text())["metrics"]
+    metrics = json.loads((tmp_path / "run" / "results.json").read_text())["metrics"]
     assert metrics["argument_accuracy"] == 50
     assert metrics["use"]["original"]["as_is"]["f1"] == metrics["f1"]
 
@@ -248,9 +249,9 @@ def texts(tmp_path):
 
 def test_a_relevance_run_scores_test_and_validation_and_agreement(train, texts):
     options = {"dataset": texts / "texts", "vectors": texts / "words.vec", "hidden_size": 8, "attention_size": 4}
-    options |= {"results_dir": texts, "output_dir": texts / "run", "name": "films", "num_train_epochs": 3}
+    options |= {"output_dir": texts / "run", "name": "films", "num_train_epochs": 3}
     train("recipes/relevance/sst.yaml", **options, per_device_train_batch_size=4, agreement_texts=5)
-    results = json.loads((texts / "relevance" / "films-seed0.json").read_text())
+    results = json.loads((texts / "run" / "results.json").read_text())
     metrics = results["metrics"]
     assert metrics.keys() == {"validation", "test", "agreement", "training"}
     assert metrics["agreement"].keys() == {"hidden_gradient", "embedding_gradient", "leave_one_out"}
@@ -272,10 +273,10 @@ def test_a_relevance_run_scores_test_and_validation_and_agreement(train, texts):
 
 def test_a_run_to_choose_by_leaves_the_test_texts_alone(train, texts):
     options = {"dataset": texts / "texts", "embedding_size": 8, "hidden_size": 8, "attention_size": 4}
-    options |= {"results_dir": texts, "output_dir": texts / "run", "name": "films", "num_train_epochs": 1}
+    options |= {"output_dir": texts / "run", "name": "films", "num_train_epochs": 1}
     options |= {"report_robustness": True, "relevance_measure": "embedding_gradient", "diversity_weight": 0.5}
     train("recipes/relevance/sst.yaml", **options, score_split="validation", agreement_texts=5)
-    results = json.loads((texts / "relevance" / "films-seed0.json").read_text())
+    results = json.loads((texts / "run" / "results.json").read_text())
     assert results["metrics"].keys() == {"validation", "agreement", "robustness", "training"}
     assert results["metrics"]["robustness"]["texts"] == 5
     assert results["settings"]["relevance_measure"] == "embedding_gradient"
@@ -322,7 +323,7 @@ def test_a_full_disk_leaves_what_was_there(
 ):
     """At the end of a run, or, in a third step, at a checkpoint."""
     run, path = texts / "run", recipe(SMALL)
-    options = {"dataset": texts / "texts", "output_dir": run, "results_dir": texts}
+    options = {"dataset": texts / "texts", "output_dir": run}
     train(path, **options, max_steps=2)
     before = contents(texts)
     options |= {"resume_from_checkpoint": "last"} if max_steps == 3 else {"save_strategy": "no", "seed": 1}
@@ -348,7 +349,7 @@ def test_a_full_disk_leaves_what_was_there(
 
 def test_last_is_of_the_run_that_began_last(train, train_py, recipe, texts, contents, capsys):
     run, path = texts / "run", recipe(SMALL)
-    options = {"dataset": texts / "texts", "output_dir": run, "results_dir": texts}
+    options = {"dataset": texts / "texts", "output_dir": run}
     train(path, **options, max_steps=3)
     assert "earlier run" not in capsys.readouterr().out
     before = {path.relative_to(run): data for path, data in contents(run).items() if "checkpoint-" in str(path)}

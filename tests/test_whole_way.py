@@ -55,7 +55,7 @@ def test_from_data_to_a_score(hub, train, options, tmp_path, family):
     else:
         make, sizes, split = make_reviews, [*sizes, "--test_size=7"], "test"
     make([f"--output={tmp_path / 'data'}", *sizes, "--push_to_hub=user/data"])
-    places = {"dataset": tmp_path / "data", "output_dir": tmp_path / "run", "results_dir": tmp_path}
+    places = {"dataset": tmp_path / "data", "output_dir": tmp_path / "run"}
     train(recipe, "--push_to_hub", hub_model_id="user/model", **settings | places)
     metric = "hf_calc/metrics/drop_f1" if is_calculator else "hf_relevance/metrics/accuracy_f1"
     train("push", ROOT / metric, f"user/{Path(metric).name}")

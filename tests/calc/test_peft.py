@@ -170,7 +170,7 @@ def encoder(sizes, processor, tmp_path):
 def test_a_run_by_recipe_is_published_and_loaded_without_this_project(hub, train, encoder, tmp_path, capsys):
     """From a bare BERT by train.py to the Hub, and by the card's code in a process that has peft but not our code."""
     run = tmp_path / "run"
-    options = {"encoder": encoder, "output_dir": run, "results_dir": tmp_path, "owners": 3, "digits": 2}
+    options = {"encoder": encoder, "output_dir": run, "owners": 3, "digits": 2}
     options |= {"train_size": 8, "validation_size": 4, "max_steps": 2, "per_device_train_batch_size": 2, "bf16": False}
     options |= {"lora_rank": 2, "push_to_hub": True, "hub_model_id": "user/lora"}
     train("recipes/calc/demo_lora.yaml", **options)

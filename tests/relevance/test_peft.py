@@ -142,7 +142,7 @@ def test_a_run_by_recipe_is_published_and_loaded_without_this_project(hub, train
     tokenizer.save_pretrained(tmp_path / "trained")
     run = tmp_path / "run"
     options = {"dataset": tmp_path / "texts", "base_model": tmp_path / "trained", "output_dir": run}
-    options |= {"results_dir": tmp_path, "num_train_epochs": 2, "push_to_hub": True, "hub_model_id": "user/lora"}
+    options |= {"num_train_epochs": 2, "push_to_hub": True, "hub_model_id": "user/lora"}
     train("recipes/relevance/demo_lora.yaml", **options)
     files, base = (hub.repos[f"models/user/{name}"].at("main") for name in ("lora", "lora-base"))
     files = files.files
