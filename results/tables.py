@@ -40,13 +40,21 @@ PAPER_DIGITS = {
 WAYS = ("function", "mask_mentions", "hide_arguments", "digit_places")  # what the paper's models do not have
 
 
+def ignoring(runs: list[dict]) -> str:
+    """What is right on the rows of runs if transfers are ignored (benchmarks/calculator_baselines.py)."""
+    for row in benchmark("calculator_baselines")["rows"]:
+        if all(runs and runs[0]["settings"][name] == value for name, value in row.items() if name != "right"):
+            return percent(row["right"])
+    return "-"
+
+
 def calculator_paper() -> str:
     """Runs at the paper's scale beside table 3."""
     rows, found = [], load("calc", "paper")
     for cell, paper in PAPER.items():
         runs = [run for run in found if run["settings"]["dataset_config"] == cell]
         if not runs:
-            rows.append([cell, f"`{cell}`", "not run", "not run", "{} / {}".format(*paper), "-", "-", "-"])
+            rows.append([cell, f"`{cell}`", "not run", "not run", "{} / {}".format(*paper), *"----"])
         for run in runs:
             metrics = run["metrics"]
             rows.append(
@@ -56,13 +64,14 @@ def calculator_paper() -> str:
                     f"{metrics['f1']:.1f}",
                     percent(metrics.get("argument_accuracy")),
                     "{} / {}".format(*paper),
+                    ignoring([run]),
                     f"{run['parameters'] / 1e6:.0f} M",
                     f"{run['steps']}",
                     f"{run['seconds'] / 60:.0f} min, {run['hardware']['cpus']} x {run['hardware']['device']}",
                 ]
             )
-    header = ["run", "data", "F1", "argument accuracy", "paper, F1 / argument accuracy", "parameters", "steps"]
-    return table([*header, "training"], rows)
+    header = ["run", "data", "F1", "argument accuracy", "paper, F1 / argument accuracy", "transfers ignored"]
+    return table([*header, "parameters", "steps", "training"], rows)
 
 
 def calculator_digits(scale: str, group: str) -> str:
@@ -78,9 +87,10 @@ def calculator_digits(scale: str, group: str) -> str:
         for metrics in ("f1", "argument_accuracy"):
             values = [run["metrics"][metrics] for run in runs if metrics in run["metrics"]]
             row.append(interval(values, 1))
-        rows.append([*row, *([PAPER_DIGITS[key]] if scale == "paper" else [])])
+        rows.append([*row, *([PAPER_DIGITS[key]] if scale == "paper" else []), ignoring(runs)])
     header = ["run", "data", "beside the paper's", "seeds", "F1", "argument accuracy"]
-    return table([*header, *(["paper, F1 / argument accuracy"] if scale == "paper" else [])], rows)
+    header += ["paper, F1 / argument accuracy"] if scale == "paper" else []
+    return table([*header, "transfers ignored"], rows)
 
 
 def calculator_errors(scale: str) -> str:
@@ -126,9 +136,9 @@ def changes(experiments: dict[str, dict]) -> str:
             [one["argument_accuracy"] for one in metrics if "argument_accuracy" in one],
         ]
         columns += [[one[condition]["f1"] for one in use if condition in one] for condition in ("off", "shuffled")]
-        rows.append([*row, *(interval(values, 1) for values in columns)])
+        rows.append([*row, *(interval(values, 1) for values in columns), ignoring(runs)])
     header = ["run", "what is changed", "seeds", "F1", "argument accuracy", "F1, off", "F1, shuffled"]
-    return table(header, rows)
+    return table([*header, "transfers ignored"], rows)
 
 
 def calculator_small() -> str:
@@ -148,11 +158,12 @@ def calculator_small() -> str:
                 f"{run.get('trained_parameters', run['parameters']) / 1e6:.1f} M",
                 f"{metrics['f1']:.1f}",
                 percent(metrics.get("argument_accuracy")),
+                ignoring([run]),
                 f"{run['seconds'] / 60:.1f} min, {run['hardware']['cpus']} x {run['hardware']['device']}",
             ]
         )
     header = ["run", "data", "owners x digits", "examples", "trained parameters", "F1", "argument accuracy"]
-    return table([*header, "training"], rows)
+    return table([*header, "transfers ignored", "training"], rows)
 
 
 def calculator_use() -> str:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from benchmarks.calculator_baselines import answer_as_stated
 from benchmarks.common import in_turn
 from benchmarks.relevance_step import make_losses
 from hf_relevance import BiLSTMAttentionConfig, BiLSTMAttentionForClassification
@@ -39,3 +40,13 @@ def test_the_ways_of_a_step_have_the_same_loss_where_they_should(tmp_path):
     assert losses[0] == pytest.approx(model(**batch).loss.item(), rel=1e-5)
     assert losses[0] < min(losses[1:])
     assert losses[1] != pytest.approx(losses[2], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "question"),
+    [("max", "What is the maximum number of nuts owned either by"), ("argmax", "Who has more nuts:")],
+)
+def test_an_answer_that_ignores_transfers_is_of_the_amounts_as_stated(kind, question):
+    passage = "Mark has 907 nuts, Anna has 816 nuts, Carl has 702 nuts, Anna gave 224 nuts to Mark."
+    row = {"passage": passage, "question": f"{question} Carl or Anna?", "question_type": kind}
+    assert answer_as_stated(row) == {"max": "816", "argmax": "Anna"}[kind]
