@@ -26,7 +26,7 @@ demo: .venv
 # Minutes, and 3 GB of disk; nothing else should run meanwhile.
 bench: .venv
 	$(BIN)/python -m benchmarks.calculator_qa --rows 10000000 --output results/benchmarks/calculator_qa.json
-	$(BIN)/python -m benchmarks.processor
+	$(BIN)/python -m benchmarks.processor --output results/benchmarks/processor.json
 	$(BIN)/python -m benchmarks.pipeline --output results/benchmarks/pipeline.json
 	$(BIN)/python -m benchmarks.estimators --output results/benchmarks/estimators.json --picture results/benchmarks/estimators.png
 	$(BIN)/python -m benchmarks.adversarial --output results/benchmarks/adversarial.json

@@ -61,7 +61,7 @@ class RelevanceArguments:
     base_model: str | None = field(default=None, metadata={"help": "Trained model to go on from; default: a new one."})
     lora_rank: int = field(default=0, metadata={"help": LORA_HELP})
     vectors: str | None = field(default=None, metadata={"help": "Word vectors; default: random embeddings."})
-    min_frequency: int = field(default=2, metadata={"help": "A rarer word is unknown."})
+    min_frequency: int | None = field(default=2, metadata={"help": "A rarer word is unknown."})
     embedding_size: int = field(default=300, metadata={"help": "Size of an embedding without vectors."})
     hidden_size: int = field(default=256, metadata={"help": "Of both directions of the LSTM together."})
     attention_size: int = field(default=128, metadata={"help": "Width of the layer that scores a token."})
@@ -76,6 +76,8 @@ class RelevanceArguments:
             raise ValueError("lora_rank needs a trained model as base_model: an adapter leaves the LSTM as it is")
         if self.vectors is not None and self.base_model is not None:
             raise ValueError("base_model has embeddings of its own: leave out vectors")
+        if self.agreement_texts < 0:
+            raise ValueError(f"agreement_texts must be 0 or more, got {self.agreement_texts}")
 
     @property
     def scale(self) -> str:
@@ -100,19 +102,35 @@ def load_texts(arguments: RelevanceArguments) -> DatasetDict:
                 f"{arguments.dataset} has {data.column_names}; it needs the splits train, validation and test, each "
                 "with the columns text and label"
             )
+        # In the test split a wrong one would only be met after training.
+        allowed = range(len(label_names(data["train"])))
+        if wrong := [label for label in data[split].unique("label") if label not in allowed]:
+            raise ValueError(
+                f"labels of {arguments.dataset} must be whole numbers from 0 to {allowed[-1]}, the largest of the "
+                f"training texts, got {wrong[0]!r} in {split}"
+            )
     return data
+
+
+def label_names(texts: Dataset) -> list[str]:
+    """Names of the classes of training texts, by default their numbers."""
+    label = texts.features["label"]
+    if isinstance(label, ClassLabel):
+        return label.names
+    if "int" not in label.dtype:
+        raise ValueError(f"labels must be whole numbers or a ClassLabel of datasets, got {label}: cast them to one")
+    return [*map(str, range(max(texts["label"]) + 1))]
 
 
 def build_relevance_model(arguments: RelevanceArguments, texts: Dataset, seed: int):
     """Tokenizer and model for training texts: those of base_model, or new ones."""
-    label = texts.features["label"]
-    names = label.names if isinstance(label, ClassLabel) else map(str, range(max(texts["label"]) + 1))
-    id2label = dict(enumerate(names))
+    id2label = dict(enumerate(label_names(texts)))
     if arguments.base_model is not None:
         model = BiLSTMAttentionForClassification.from_pretrained(arguments.base_model)
         if model.config.id2label != id2label:
             raise ValueError(f"{arguments.base_model} has the labels {model.config.id2label}, the data {id2label}")
-        for size in ("embedding_size", "hidden_size", "attention_size"):  # for the results
+        arguments.min_frequency = None  # this and the next for the results
+        for size in ("embedding_size", "hidden_size", "attention_size"):
             setattr(arguments, size, getattr(model.config, size))
         return AutoTokenizer.from_pretrained(arguments.base_model), model
     tokenizer = build_tokenizer(texts["text"], arguments.min_frequency)

@@ -20,7 +20,7 @@ import psutil
 import pyarrow as pa
 from datasets import disable_progress_bars
 
-from benchmarks.common import command_line, write
+from benchmarks.common import command_line, in_turn, write
 from dataset_scripts.calculator_qa.calculator_qa import BLOCK_ROWS, FEATURES, QUESTIONS, CalculatorQA, make_table
 
 BLOCKS = 40
@@ -73,16 +73,6 @@ def loop_row(config, row):
     }
 
 
-def rows_per_second(make_rows):
-    """The best of three runs, each of which makes `ROWS` rows."""
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        make_rows()
-        seconds.append(time.perf_counter() - start)
-    return ROWS / min(seconds)
-
-
 def resident_mb(process):
     """Memory of a process and of all that it started (Linux), with shared pages counted once, and for each."""
     once = for_each = 0
@@ -119,7 +109,7 @@ def export_rows(rows, num_proc):
 
 
 def rates_on_one_core():
-    """Rows a second of three ways to make them."""
+    """Rows a second of three ways to make them, of each the best of three rounds."""
     with tempfile.TemporaryDirectory() as cache_dir:
         builder = CalculatorQA(config_name="max_transfer", cache_dir=cache_dir, train_size=ROWS, validation_size=1)
         config = builder.config
@@ -133,8 +123,8 @@ def rates_on_one_core():
         def to_disk():
             builder.download_and_prepare(download_mode="force_redownload")
 
-        rates = {"row by row": rows_per_second(loop), "make_table": rows_per_second(blocks)}
-        return rates | {"download_and_prepare": rows_per_second(to_disk)}
+        ways = {"row by row": loop, "make_table": blocks, "download_and_prepare": to_disk}
+        return {name: ROWS / seconds for name, seconds in in_turn(ways, 3, figure=min)["seconds"].items()}
 
 
 def main():

@@ -15,16 +15,22 @@ def command_line(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def in_turn(ways: dict[str, Callable[[], object]], rounds: int, warm_up: int = 0) -> dict[str, dict[str, float]]:
+def in_turn(
+    ways: dict[str, Callable[[], object]],
+    rounds: int,
+    warm_up: int = 0,
+    figure: Callable[[list[float]], float] = statistics.median,
+) -> dict[str, dict[str, float]]:
     """Times ways to do the same in turn in one process, so that a slow moment of the machine counts for all of them.
 
     Args:
         ways: what to call, by name; the first is what the others are held against.
         rounds: calls of each that are timed.
         warm_up: rounds before them that are not.
+        figure: of the rounds' numbers; `min` is the best round.
 
     Returns:
-        For each way its median `seconds`, and the median over rounds of its `ratio` to the first way of that round.
+        For each way the figure of its `seconds`, and that of its `ratio` to the first way of the same round.
     """
     seconds = {name: [] for name in ways}
     for turn in range(warm_up + rounds):
@@ -36,7 +42,7 @@ def in_turn(ways: dict[str, Callable[[], object]], rounds: int, warm_up: int = 0
     first = next(iter(seconds.values()))
     ratios = {name: [a / b for a, b in zip(taken, first, strict=True)] for name, taken in seconds.items()}
     return {
-        kind: {name: statistics.median(values) for name, values in numbers.items()}
+        kind: {name: figure(values) for name, values in numbers.items()}
         for kind, numbers in (("seconds", seconds), ("ratio", ratios))
     }
 

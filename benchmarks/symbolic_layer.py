@@ -11,13 +11,13 @@ more than 16 GB is not run.
 
 import multiprocessing
 import re
-import time
+from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
-from benchmarks.common import command_line, write
+from benchmarks.common import command_line, in_turn, write
 from hf_calc import SymbolicLayer
 
 B, L, H, V = 4, 75, 384, 30522
@@ -88,12 +88,7 @@ def measure(candidates: int, embedding_gradient: bool, rounds: int = 9) -> dict:
     """Seconds and MB of every method that fits."""
     inputs = make_inputs(candidates, embedding_gradient)
     methods = [method for method in METHODS if needs_gb(method, candidates) < LIMIT_GB]
-    seconds = dict.fromkeys(methods, float("inf"))
-    for _ in range(rounds):
-        for method in methods:
-            start = time.perf_counter()
-            step(method, inputs)
-            seconds[method] = min(seconds[method], time.perf_counter() - start)
+    seconds = in_turn({method: partial(step, method, inputs) for method in methods}, rounds, figure=min)["seconds"]
     memory = {}
     for method in methods:
         with multiprocessing.get_context("spawn").Pool(1) as pool:

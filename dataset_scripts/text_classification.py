@@ -62,6 +62,7 @@ class TextClassificationConfig(datasets.BuilderConfig):
         TypeError, ValueError: if an argument is wrong.
     """
 
+    FOLDER: ClassVar[str]  # of the plain files
     archive: str | None = None
     repository: str = ""
     check_counts: bool = True
@@ -93,7 +94,7 @@ class TextClassificationConfig(datasets.BuilderConfig):
 
     def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
         """Key of the cache, with the sizes and times of the files to read: changed files are read again."""
-        root = Path(self.source)
+        root = Path(self.data_dir, self.FOLDER) if self.data_dir else Path(self.source)
         files = (root, *root.glob("*"), *root.glob("*/*"))
         return super().create_config_id(stamped(config_kwargs, files), custom_features)
 
@@ -186,6 +187,43 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
             yield f"{path}, line {number}", line.decode("utf-8").rstrip("\r\n")
 
 
+def read_objects(path: Path, columns: Iterable[str]) -> Iterator[tuple[str, dict]]:
+    """Read a file of JSON Lines, unpacked if its name ends in .gz.
+
+    Yields:
+        the place of a line, for messages, and its object.
+
+    Raises:
+        FileNotFoundError: if the file is missing.
+        ValueError: if it is cut off or damaged, or a line is no object of these columns alone.
+    """
+    for place, line in read_lines(path):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{place} is not JSON ({error}): copy the file again.") from error
+        if not isinstance(row, dict) or row.keys() != {*columns}:
+            raise ValueError(f"{place} must be an object of {', '.join(columns)}, got {line[:80]!r}.")
+        yield place, row
+
+
+def read_repository(config: datasets.BuilderConfig, split: str, columns: Iterable[str]) -> datasets.Dataset:
+    """Load a split of a config's `repository`.
+
+    Raises:
+        ConnectionError: if the Hub cannot be reached.
+        ValueError: if the repository lacks one of the columns.
+    """
+    with clear_errors(config.repository):
+        rows = datasets.load_dataset(config.repository, split=split)
+    if missing := {*columns} - {*rows.column_names}:
+        raise ValueError(
+            f"{config.repository} has the columns {rows.column_names} and lacks {sorted(missing)}: choose a "
+            f"repository with the columns of {type(config).repository}."
+        )
+    return rows
+
+
 def read_archive(path: str) -> Iterator[tuple[str, bytes]]:
     """Read a .zip or .tar.gz file to its end, where its checksum is: unlike `iter_archive` this misses no damage.
 
@@ -217,7 +255,6 @@ class TextClassification(datasets.GeneratorBasedBuilder):
 
     LABELS: ClassVar[tuple[str, ...]]
     COUNTS: ClassVar[dict[str, tuple[int, ...]]]  # what was published: split -> number of texts of each label
-    FOLDER: ClassVar[str]  # of the plain files
     HAS_IDS: ClassVar[bool] = True  # outside of the Hub
     HUB_LABEL: ClassVar[str] = "label"  # column of the repository
     CARD: ClassVar[str]
@@ -226,13 +263,7 @@ class TextClassification(datasets.GeneratorBasedBuilder):
     def folder_rows(self, folder: Path) -> Iterator[tuple[str, dict, str]]:
         """Rows of plain files, `<split>.jsonl.gz` with objects of id, label and text."""
         for split in self.COUNTS:
-            for place, line in read_lines(folder / f"{split}.jsonl.gz"):
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise ValueError(f"{place} is not JSON ({error}): copy the file again.") from error
-                if not isinstance(row, dict) or row.keys() != {"id", "label", "text"}:
-                    raise ValueError(f"{place} must be an object of id, label and text, got {line[:80]!r}.")
+            for place, row in read_objects(folder / f"{split}.jsonl.gz", ("id", "label", "text")):
                 yield split, row, place
 
     def member_rows(self, path: str, content: bytes) -> Iterator[tuple[str, dict, str]]:
@@ -256,21 +287,14 @@ class TextClassification(datasets.GeneratorBasedBuilder):
     def _rows(self, dl_manager) -> Iterator[tuple[str, dict, str]]:
         config = self.config
         if config.data_dir:
-            yield from self.folder_rows(Path(config.data_dir) / self.FOLDER)
+            yield from self.folder_rows(Path(config.data_dir, config.FOLDER))
         elif config.archive:
             with clear_errors(config.archive):
                 for path, content in read_archive(dl_manager.download(str(config.archive))):
                     yield from self.member_rows(path, content)
         else:
             for split in self.COUNTS:
-                with clear_errors(config.repository):
-                    dataset = datasets.load_dataset(config.repository, split=split)
-                if missing := {"text", self.HUB_LABEL} - {*dataset.column_names}:
-                    raise ValueError(
-                        f"{config.repository} has the columns {dataset.column_names} and lacks {sorted(missing)}: "
-                        f"choose a repository with the columns of {type(config).repository}."
-                    )
-                yield from self.hub_rows(split, dataset)
+                yield from self.hub_rows(split, read_repository(config, split, ("text", self.HUB_LABEL)))
 
     def _count(self, rows: list[dict]) -> tuple[int, ...]:
         counts = Counter(row["label"] for row in rows)

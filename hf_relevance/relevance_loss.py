@@ -121,7 +121,7 @@ def relevance_target(
 
     - `softmax`: softmax(|g| / temperature), the poster's. At the start of training it is almost uniform, because |g_t|
       is about logit/T: its entropy, 1 being uniform, is .996 at T = 18 and 1.000 at T = 182. In long texts it stays so
-      (1.000 on IMDB), in the short ones of SST it falls to .41 (metrics.training.target_entropy of
+      (1.000 on IMDB), in the short ones of SST it falls to .44 (metrics.training.target_entropy of
       results/relevance/*_poster-seed*.json). Where it is uniform, a temperature of about 1/T would sharpen it.
     - `l1`: |g|^(1/temperature) / sum |g|^(1/temperature), free of the scale of g. Where all g are 0, uniform.
 
@@ -215,7 +215,7 @@ def normalized_entropy(probabilities: torch.Tensor, attention_mask: torch.Tensor
     """
     probabilities = at_least_fp32(probabilities).masked_fill(attention_mask == 0, 0.0)
     lengths = attention_mask.sum(-1).clamp(min=2).to(probabilities.dtype)
-    return -torch.xlogy(probabilities, probabilities).sum(-1) / lengths.log()
+    return torch.special.entr(probabilities).sum(-1) / lengths.log()
 
 
 def conicity(hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
@@ -233,7 +233,9 @@ def conicity(hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch
         A scalar, at least fp32: 1 if all states of a text point one way, 0 if they cancel out. A text without tokens
         adds 0, and counts in the mean.
     """
-    is_token = (attention_mask != 0).unsqueeze(-1)
-    hidden_states = at_least_fp32(hidden_states).masked_fill(~is_token, 0.0)
-    cosines = F.normalize(hidden_states, dim=-1) @ F.normalize(hidden_states.sum(1), dim=-1).unsqueeze(-1)  # (B, T, 1)
-    return (cosines.sum((1, 2)) / is_token.sum((1, 2)).clamp(min=1)).mean()
+    is_token = attention_mask != 0
+    hidden_states = at_least_fp32(hidden_states).masked_fill(~is_token.unsqueeze(-1), 0.0)
+    means = F.normalize(hidden_states.sum(1), dim=-1)  # (B, H)
+    # Only lengths of states are divided by, (B, T): states of length 1 would be another (B, T, H) to write.
+    cosines = (hidden_states @ means.unsqueeze(-1)).squeeze(-1) / hidden_states.norm(dim=-1).clamp(min=1e-12)
+    return (cosines.sum(-1) / is_token.sum(-1).clamp(min=1)).mean()

@@ -37,7 +37,7 @@ class RelevanceTrainingArguments(TrainingArguments):
 
     The default loss is the poster's, whose target is almost uniform in all but short texts: it flattens the attention.
     relevance_normalizer l1 keeps it peaked (`relevance_loss` says more); with relevance_measure embedding_gradient and
-    a relevance_weight of 1, attention agreed best with leave-one-out in what we tried (results/NOTES.md).
+    a relevance_weight of 1, attention agreed best with leave-one-out of what kept the accuracy (results/NOTES.md).
 
     What is trained on proves nothing: with relevance_measure embedding_gradient the agreement with that gradient is no
     independent evidence any more, and leave-one-out alone is. diversity_weight trains on no measure at all.
@@ -138,12 +138,18 @@ class RelevanceTrainer(Trainer):
         kwargs: everything else of `Trainer`.
 
     Raises:
-        ValueError: a tokenizer (processing_class) whose vocabulary is not the model's, training texts of one class.
+        ValueError: a tokenizer (processing_class) whose vocabulary is not the model's, training texts of one class,
+            relevance_target_score loss with another loss than the model's own.
     """
 
     def __init__(self, model: PreTrainedModel, args: RelevanceTrainingArguments, **kwargs):
         super().__init__(model, args, **{"compute_metrics": self._accuracy_f1} | kwargs)
         self._part_sums = torch.zeros(2, len(LOGGED_PARTS), device=args.device)
+        if args.relevance_target_score == "loss" and (self.label_smoother or self.compute_loss_func):
+            raise ValueError(
+                "relevance_target_score loss takes the gradient of the model's own loss, which label_smoothing_factor "
+                "and compute_loss_func replace: leave them out, or take another score"
+            )
         if self.processing_class is not None and len(self.processing_class) != self.model.config.vocab_size:
             raise ValueError(
                 f"the tokenizer has {len(self.processing_class)} words, but the model {self.model.config.vocab_size}: "

@@ -96,13 +96,14 @@ def calculator_digits(scale: str, group: str) -> str:
 def calculator_errors(scale: str) -> str:
     """Where the answers of all runs that counted it are wrong, also by what tells the two amounts apart."""
     counted = [(run, *item) for run in load("calc", scale) for item in run["metrics"].get("errors", {}).items()]
-    digits = sorted({apart for *_, errors in counted for apart in errors["by"] if apart.startswith("digit")})
+    digits = {apart for *_, errors in counted for apart in errors["by"] if apart.startswith("digit")}
+    digits = sorted(digits, key=lambda apart: int(apart.removeprefix("digit ")))
     names = ("examples", "wrong", "other", "wrong_arguments", "wrong_reading")
     rows = []
     for run, kind, errors in counted:
         row = [link(run), kind, *(f"{errors[name]:,}" if name in errors else "-" for name in names)]
         for apart in ("length", *digits):
-            parts = [part for name, part in errors["by"].items() if name.startswith(apart)]
+            parts = [part for name, part in errors["by"].items() if name.split(" by ")[0] == apart]
             wrong, examples = (sum(part[name] for part in parts) for name in ("wrong", "examples"))
             row.append(f"{wrong:,} of {examples:,}" if parts else "-")
         rows.append(row)
@@ -169,9 +170,9 @@ def calculator_small() -> str:
 def calculator_use() -> str:
     """F1 with the calculator's result as it is and with others, of all runs that measured it."""
     conditions = ("as_is", "off", "shuffled", "wrong")
-    rows = []
-    for run in (run for scale in ("paper", "small", "drop") for run in load("calc", scale)):
-        for numbers, use in run["metrics"].get("use", {}).items() if run["name"] not in ABLATIONS | LEADS else ():
+    rows, found = [], [run for scale in ("paper", "small", "drop") for run in load("calc", scale)]
+    for run in (run for run in found if run["name"] not in ABLATIONS | LEADS):
+        for numbers, use in run["metrics"].get("use", {}).items():
             rows.append([link(run), numbers, f"{use['examples']:,}"])
             rows[-1] += [percent(use.get(condition, {}).get("f1")) for condition in conditions]
             rows[-1].append(percent(use["as_is"].get("argument_accuracy")))

@@ -133,6 +133,7 @@ def test_a_bad_recipe_is_told(parse, recipe, text, options, message):
         (CalculatorQAArguments, {"report_errors": True, "dataset": "drop"}, "are for generated data, not for drop"),
         (CalculatorQAArguments, {"report_saliency": True, "dataset": "drop"}, "are for generated data, not for"),
         (RelevanceArguments, {"score_split": "train"}, "score_split must be test or validation, got 'train'"),
+        (RelevanceArguments, {"agreement_texts": -1}, "agreement_texts must be 0 or more, got -1"),
         (RelevanceArguments, {"lora_rank": 4}, "lora_rank needs a trained model as base_model"),
         (RelevanceArguments, {"vectors": "x", "base_model": "y"}, "leave out vectors"),
     ],
@@ -385,6 +386,25 @@ def test_what_a_relevance_run_cannot_read_is_told(texts):
         load_texts(arguments)
     (texts / "texts" / "test.jsonl").unlink()
     with pytest.raises(ValueError, match="needs the splits train, validation and test"):
+        load_texts(RelevanceArguments("films", dataset=str(texts / "texts")))
+
+
+@pytest.mark.parametrize(
+    ("split", "label", "message"),
+    [
+        ("test", -1, "must be whole numbers from 0 to 1, the largest of the training texts, got -1 in test"),
+        ("validation", 2, "got 2 in validation"),
+        ("train", "good", "must be whole numbers or a ClassLabel"),
+    ],
+)
+def test_labels_that_no_class_has_are_told_before_training(texts, split, label, message):
+    path = texts / "texts" / f"{split}.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [
+        row | {"label": label if index == 3 or label == "good" else row["label"]} for index, row in enumerate(rows)
+    ]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    with pytest.raises(ValueError, match=message):
         load_texts(RelevanceArguments("films", dataset=str(texts / "texts")))
 
 

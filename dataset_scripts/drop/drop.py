@@ -31,7 +31,6 @@ each counts as an answer of its own, so `spans` are missing there and scores of 
 
 import argparse
 import hashlib
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,15 +40,15 @@ from typing import ClassVar
 import datasets
 
 from dataset_scripts.export import errors_in_a_line, export, parse
-from dataset_scripts.text_classification import clear_errors, read_lines, stamped
+from dataset_scripts.text_classification import read_objects, read_repository, stamped
 
 VERSION = datasets.Version("1.0.0")
 SPLITS = ("train", "validation")
 CALCULATED = ("comparison", "complement", "difference")
 ANSWER_TYPES = ("number", "date", "span", "spans")
 QUESTION_TYPES = (*CALCULATED, "count", "other")
-COLUMNS = {"passage_id", "passage", "question", "answers"}
-HUB_COLUMNS = {"section_id", "passage", "question", "answers_spans"}
+COLUMNS = ("passage_id", "passage", "question", "answers")
+HUB_COLUMNS = ("section_id", "passage", "question", "answers_spans")
 TEXTS = ("id", "passage_id", "question", "passage", "answer_type", "question_type")
 FEATURES = datasets.Features(
     {name: datasets.Value("string") for name in TEXTS}
@@ -204,31 +203,21 @@ def folder_rows(folder: Path, split: str) -> Iterator[dict]:
         FileNotFoundError: a file is missing.
         ValueError: it is cut off, or a line is no question with answers.
     """
-    for place, line in read_lines(folder / f"{split}.jsonl.gz"):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{place} is not JSON ({error}): copy the file again.") from error
-        is_row = isinstance(row, dict) and row.keys() == COLUMNS
-        if not is_row or not row["answers"] or not isinstance(row["answers"], list):
-            columns = ", ".join(sorted(COLUMNS))
-            raise ValueError(f"{place} must be an object of {columns}, with a list of answers, got {line[:80]!r}.")
+    for place, row in read_objects(folder / f"{split}.jsonl.gz", COLUMNS):
+        if not row["answers"] or not isinstance(row["answers"], list):
+            raise ValueError(f"{place} must have a list of answers, got {row['answers']!r}.")
         kind = answer_type(row["answers"][0], row["question"], row["passage"])
         yield make_row(**row, kind=kind)
 
 
-def hub_rows(repository: str, split: str) -> Iterator[dict]:
+def hub_rows(config: DropConfig, split: str) -> Iterator[dict]:
     """Rows of a split of the Hub's copy.
 
     Raises:
         ConnectionError: the Hub cannot be reached.
         ValueError: a repository of other columns.
     """
-    with clear_errors(repository):
-        rows = datasets.load_dataset(repository, split=split)
-    if missing := HUB_COLUMNS - {*rows.column_names}:
-        raise ValueError(f"{repository} has the columns {rows.column_names} and lacks {sorted(missing)}.")
-    for row in rows:
+    for row in read_repository(config, split, HUB_COLUMNS):
         spans, kind = row["answers_spans"]["spans"], row["answers_spans"]["types"][0]
         if split == "train" and len(spans) > 1:
             spans, kind = [" and ".join(spans)], "spans"
@@ -259,10 +248,7 @@ class Drop(datasets.GeneratorBasedBuilder):
         # All is read here, because datasets hides what goes wrong in _generate_examples.
         config, splits = self.config, {}
         for split in SPLITS:
-            if config.data_dir:
-                rows = folder_rows(Path(config.data_dir) / "drop", split)
-            else:
-                rows = hub_rows(config.repository, split)
+            rows = folder_rows(Path(config.data_dir, "drop"), split) if config.data_dir else hub_rows(config, split)
             splits[split] = [row for row in rows if row["question_type"] in config.question_types]
         return [datasets.SplitGenerator(name=split, gen_kwargs={"rows": rows}) for split, rows in splits.items()]
 

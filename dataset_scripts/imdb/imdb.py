@@ -36,6 +36,7 @@ class ImdbConfig(DevelopmentSplitConfig):
             words; other markup is rare and stays.
     """
 
+    FOLDER: ClassVar = "imdb"
     repository: str = "stanfordnlp/imdb"
     strip_markup: bool = True
 
@@ -52,7 +53,6 @@ class Imdb(TextClassification):
     BUILDER_CONFIG_CLASS = ImdbConfig
     LABELS = ("neg", "pos")
     COUNTS: ClassVar = {"train": (12_500, 12_500), "test": (12_500, 12_500)}
-    FOLDER = "imdb"
     CARD_DATA: ClassVar = {"pretty_name": "Large Movie Review Dataset", "license": "other"}
     CARD = """
 # Large Movie Review Dataset

@@ -73,6 +73,7 @@ class NewsgroupsConfig(DevelopmentSplitConfig):
         remove: any of "headers", "footers" and "quotes".
     """
 
+    FOLDER: ClassVar = "20news"
     repository: str = "SetFit/20_newsgroups"
     remove: tuple[str, ...] = tuple(STRIPS)
 
@@ -95,7 +96,6 @@ class Newsgroups(TextClassification):
     BUILDER_CONFIG_CLASS = NewsgroupsConfig
     LABELS = ("rec.sport.baseball", "rec.sport.hockey")
     COUNTS: ClassVar = {"train": (597, 600), "test": (397, 399)}
-    FOLDER = "20news"
     HUB_LABEL = "label_text"
     CARD_DATA: ClassVar = {"pretty_name": "20 Newsgroups, baseball and hockey", "license": "unknown"}
     CARD = """

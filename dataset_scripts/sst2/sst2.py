@@ -56,6 +56,7 @@ def read_tree(tree: str) -> tuple[int, str]:
 class Sst2Config(TextClassificationConfig):
     """See `TextClassificationConfig`."""
 
+    FOLDER: ClassVar = "sst2"
     repository: str = "SetFit/sst2"
 
 
@@ -66,7 +67,6 @@ class Sst2(TextClassification):
     BUILDER_CONFIG_CLASS = Sst2Config
     LABELS = ("negative", "positive")
     COUNTS: ClassVar = {"train": (3310, 3610), "validation": (428, 444), "test": (912, 909)}
-    FOLDER = "sst2"
     HAS_IDS = False
     CARD_DATA: ClassVar = {"pretty_name": "Stanford Sentiment Treebank, binary", "license": "unknown"}
     CARD = """

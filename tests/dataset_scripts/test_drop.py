@@ -68,7 +68,7 @@ def test_the_hubs_rows_are_the_same_where_it_tells(tmp_path, monkeypatch):
     assert rows_of["id"][:] == from_files["id"][:]
     assert rows_of["question_type"][:] == from_files["question_type"][:]
     assert rows_of["answer"][5] == ["Poles", "Tatars"]  # one annotator's spans, or two annotators
-    train = [*drop.hub_rows("ucinlp/drop", "train")]
+    train = [*drop.hub_rows(drop.DropConfig(), "train")]
     assert (train[5]["answer"], train[5]["answer_type"]) == (["Poles and Tatars"], "spans")
 
 
@@ -109,7 +109,7 @@ def test_export(tmp_path):
 def test_errors(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"train\.jsonl\.gz is missing"):
         build(tmp_path, data_dir=str(tmp_path))
-    needed = "line 1 must be an object of answers, passage, passage_id, question, with a list of answers, got"
+    needed = "line 1 must have a list of answers, got"
     for answers in ([], "59"):
         write(tmp_path, answers=answers)
         with pytest.raises(ValueError, match=needed):

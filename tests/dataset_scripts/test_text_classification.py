@@ -132,7 +132,7 @@ def corpora(tmp_path_factory):
     """Folder with all corpora in all forms."""
     root = tmp_path_factory.mktemp("corpora")
     for builder_class in BUILDERS:
-        write_plain(builder_class, root / builder_class.FOLDER)
+        write_plain(builder_class, root / builder_class.BUILDER_CONFIG_CLASS.FOLDER)
         write_archive(builder_class, root / ARCHIVES[builder_class])
         write_hub(builder_class, root / f"hub-{builder_class.__name__}")
     return root
@@ -252,7 +252,7 @@ def test_other_counts_are_refused_unless_accepted(prepare, source, monkeypatch, 
 def folder(tmp_path):
     """Plain files that a test may spoil."""
     for builder_class in BUILDERS:
-        write_plain(builder_class, tmp_path / builder_class.FOLDER)
+        write_plain(builder_class, tmp_path / builder_class.BUILDER_CONFIG_CLASS.FOLDER)
     return tmp_path
 
 
@@ -316,7 +316,7 @@ def test_what_is_missing_is_named(prepare, folder, builder_class):
         (Sst2, "label\tsentence\n-1\tA film .\n", "line 2: label must be 0 to 1, got '-1'"),
         (Sst2, "label\tsentence\n1\tAndr\xe9 .\n", "cut off or damaged"),
         (Imdb, '{"id": "1", "label": 0, "text": "A film."\n', "line 1 is not JSON"),
-        (Imdb, '{"label": 0, "text": "A film."}\n', "line 1 must be an object of id, label and text"),
+        (Imdb, '{"label": 0, "text": "A film."}\n', "line 1 must be an object of id, label, text"),
         (Imdb, '{"id": "1", "label": 0, "text": "A film.", "stars": 3}\n', "line 1 must be an object"),
         (Imdb, '["id", "label", "text"]\n', "line 1 must be an object"),
         (Imdb, '{"id": "1", "label": true, "text": "A film."}\n', "label must be 0 to 1, got True"),
@@ -384,6 +384,10 @@ def test_changed_files_are_read_again(prepare, folder):
     path.write_text(path.read_text(encoding="utf-8") + "1\tOne more film .\n", encoding="utf-8")
     after = prepare(Sst2, data_dir=folder, check_counts=False)["test"]
     assert {*texts(after)} - {*texts(before)} == {("One more film .", 1)}
+    # What lies beside a corpus is not read.
+    key = Sst2(data_dir=folder).config_id
+    (folder / "vectors.bin").touch()
+    assert Sst2(data_dir=folder).config_id == key
 
 
 def test_markup_is_kept_on_request(prepare, source):

@@ -336,6 +336,14 @@ def test_training_texts_of_one_class_are_refused(make_model, tmp_path):
         RelevanceTrainer(make_model(), args, train_dataset=rows, data_collator=COLLATE)
 
 
+@pytest.mark.parametrize("other", [{"label_smoothing_factor": 0.1}, {"compute_loss_func": lambda *_: 0}])
+def test_the_gradient_of_another_loss_is_refused(make_model, tmp_path, other):
+    options = {"relevance_target_score": "loss"} | {name: 0.1 for name in other if name.startswith("label")}
+    args = RelevanceTrainingArguments(tmp_path, report_to="none", use_cpu=True, **options)
+    with pytest.raises(ValueError, match="takes the gradient of the model's own loss, which label_smoothing_factor"):
+        RelevanceTrainer(make_model(), args, **{name: f for name, f in other.items() if name.startswith("compute")})
+
+
 def test_predictions_keep_the_order_of_the_rows_and_have_their_scores(train):
     """Stock `Trainer` would shuffle them where training texts are grouped by length."""
     trainer = train(train_sampling_strategy="group_by_length", per_device_eval_batch_size=2)

@@ -41,7 +41,8 @@ Returns:
 
     - **kendall_tau**, **spearman_rho** (`float`): means over the counted texts, -1 to 1.
     - **kendall_tau_std**, **spearman_rho_std** (`float`): standard deviations over them (of the population).
-    - **kendall_tau_significant**, **spearman_rho_significant** (`float`): the share of them with p <= 0.05, 0 to 1.
+    - **kendall_tau_significant**, **spearman_rho_significant** (`float`): the share of them with p <= 0.05, 0 to 1. Of
+      rho p is an approximation, too small in texts under some 10 tokens: rely on that of tau there.
     - **kendall_tau_histogram** (`list` of 40 `int`): counted texts in equal bins of tau from -1 to 1.
     - **attention_entropy**, **importance_entropy** (`float`): means of the normalized entropies, 0 to 1, over the
       texts of 3 tokens or more, constant ones among them; a text whose weights are all 0 has no entropy.
