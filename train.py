@@ -97,7 +97,6 @@ class Clock(TrainerCallback):
 
 def plain(value):
     """An option as it goes into a results file: of an absolute path, which says nothing elsewhere, the last part."""
-    value = getattr(value, "value", value)
     return Path(value).name if isinstance(value, str) and os.path.isabs(value) else value
 
 
@@ -109,7 +108,7 @@ def sha256(path: str | Path) -> str:
 
 def settings(arguments, run, given: set[str]) -> dict:
     """The options that shape the numbers: all of the family, and of the Trainer's what recipe or command line gave."""
-    values = vars(run) | dataclasses.asdict(arguments)
+    values = run.to_dict() | dataclasses.asdict(arguments)
     shown = {"learning_rate", "per_device_train_batch_size"}  # in every card
     names = [*dataclasses.asdict(arguments), *type(run).__annotations__, *sorted(given | shown)]
     kept = {name: values[name] for name in names if name not in BOOKKEEPING}
@@ -181,7 +180,8 @@ def carry_out(family: str, arguments, run, given: set[str]) -> None:
     if run.use_cpu:
         keep_freed_memory()
         if torch.get_num_threads() == 1:  # what `accelerate launch` sets where nobody said otherwise
-            torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // run.world_size))
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()  # on Linux
+            torch.set_num_threads(max(1, cores // run.world_size))
     set_seed(run.seed)
     _, _, build, score = FAMILIES[family]
     trainer, data = build(arguments, run)
@@ -193,6 +193,7 @@ def carry_out(family: str, arguments, run, given: set[str]) -> None:
     resume = run.resume_from_checkpoint
     if resume is None and run.should_save:
         put_aside(run.output_dir)
+    recipe = settings(arguments, run, given)
     trainer.train(resume_from_checkpoint=last_checkpoint(run.output_dir) if resume == "last" else resume)
     seconds = max(entry["seconds"] for entry in trainer.state.log_history if "seconds" in entry)
     metrics, rows = score(trainer, data, arguments)
@@ -208,7 +209,7 @@ def carry_out(family: str, arguments, run, given: set[str]) -> None:
                 "scale": arguments.scale,
                 "seed": run.seed,
                 "metrics": metrics,
-                "settings": settings(arguments, run, given),
+                "settings": recipe,
                 "versions": versions(),
                 "hardware": hardware() | {"processes": run.world_size, "threads": torch.get_num_threads()},
                 "seconds": seconds,

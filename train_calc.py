@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from datasets import Dataset, DatasetDict, concatenate_datasets, load_dataset
+from datasets import Dataset, DatasetDict, concatenate_datasets, get_dataset_config_names, load_dataset
 from transformers import AutoConfig
 
 from adapters import LORA_HELP, add_adapter
@@ -24,6 +24,15 @@ from hf_calc.score_groups import reach, scores_by
 from hf_calc.symbolic_function import SHIPPED
 
 PAPER_SCALE = {"owners": 10, "digits": 7, "train_size": 20_000, "validation_size": 2_000}
+PROCESSOR_FACTS = ("num_steps", "digit_tokens", "function")
+MODEL_FACTS = (
+    "use_calculator",
+    "share_encoder",
+    "search_comparisons",
+    "hide_arguments",
+    "mask_mentions",
+    "digit_places",
+)
 DROP_COLUMNS = ("answer_type", "question_type")
 
 
@@ -34,21 +43,20 @@ class CalculatorQAArguments:
     Args:
         name: of the run.
         results_dir: a folder that the results also go to, beside those of other runs.
-        dataset_config: a configuration of dataset_scripts/calculator_qa, or of `dataset`.
-        dataset: `drop` (see dataset_scripts/drop), or a dataset folder or Hub name to load `dataset_config` from; by
-            default it is generated.
+        dataset_config: a configuration of dataset_scripts/calculator_qa, or of `dataset` if that has any.
+        dataset: `drop` (see dataset_scripts/drop), or a dataset folder or Hub name; by default it is generated.
         data_dir: a folder with the plain files of `drop`, which by default comes from the Hub.
         add_swapped: whether training rows of `drop` come a second time with other numbers and another answer, where
             there are rules for it (see dataset_scripts/drop/swapped_numbers.py).
-        owners, digits, train_size, validation_size, dataset_seed: of the generated data.
+        owners, digits, train_size, validation_size, dataset_seed: of generated data; the seed also of lessons.
         encoder: a BERT checkpoint or a model of this family, as a folder or Hub name; `embedded` is the small BERT of
             the `encoder` extra.
         dropout: of the encoder's hidden states and attention; by default the checkpoint's own.
         attention_dropout: of its attention alone; by default as `dropout`.
-        use_calculator, share_encoder, num_steps, search_comparisons, hide_arguments, mask_mentions, digit_places: see
-            `CalculatorQAConfig`.
-        digit_tokens: see `CalculatorQAProcessor`.
-        function: `arithmetic`, or another shipped function by name; by default that of the checkpoint.
+        use_calculator, share_encoder, search_comparisons, hide_arguments, mask_mentions, digit_places: see
+            `CalculatorQAConfig`; by default those of the checkpoint.
+        num_steps, digit_tokens, function: see `CalculatorQAProcessor`, the function by name; by default those of the
+            checkpoint.
         curriculum: smaller problems to learn first, in this order, each as `dataset_config:owners:digits:rows`. It
             needs `train_sampling_strategy: sequential`.
         attn_implementation: `sdpa`, or `eager`; which of them trains faster depends on the machine.
@@ -67,22 +75,25 @@ class CalculatorQAArguments:
     dataset: str | None = field(default=None, metadata={"help": "drop, or a dataset to load; default: generated."})
     data_dir: str | None = field(default=None, metadata={"help": "Folder of plain files of drop instead of the Hub."})
     add_swapped: bool = field(default=False, metadata={"help": "Train on drop's rows with other numbers, too."})
-    owners: int = field(default=PAPER_SCALE["owners"], metadata={"help": "Owners in a passage."})
-    digits: int = field(default=PAPER_SCALE["digits"], metadata={"help": "Digits of every number."})
-    train_size: int = field(default=PAPER_SCALE["train_size"], metadata={"help": "Training examples."})
-    validation_size: int = field(default=PAPER_SCALE["validation_size"], metadata={"help": "Validation examples."})
+    owners: int | None = field(default=PAPER_SCALE["owners"], metadata={"help": "Owners in a passage."})
+    digits: int | None = field(default=PAPER_SCALE["digits"], metadata={"help": "Digits of every number."})
+    train_size: int | None = field(default=PAPER_SCALE["train_size"], metadata={"help": "Training examples."})
+    validation_size: int | None = field(
+        default=PAPER_SCALE["validation_size"], metadata={"help": "Validation examples."}
+    )
     dataset_seed: int = field(default=0, metadata={"help": "Seed of the generated data."})
     encoder: str = field(default="embedded", metadata={"help": "BERT checkpoint, or `embedded`."})
     dropout: float | None = field(default=None, metadata={"help": "Dropout of the encoder; default: its own."})
     attention_dropout: float | None = field(default=None, metadata={"help": "Of its attention; default: as dropout."})
-    use_calculator: bool = field(default=True, metadata={"help": "False: the span extraction baseline."})
-    share_encoder: bool = field(default=True, metadata={"help": "One encoder for both passes."})
-    num_steps: int = field(default=1, metadata={"help": "How often the model may calculate before it answers."})
-    digit_places: int = field(default=0, metadata={"help": "Places of digits with an embedding; 0: none."})
-    digit_tokens: bool = field(default=True, metadata={"help": "Every digit of a number is a token."})
-    search_comparisons: bool = field(default=False, metadata={"help": "Learn from comparisons what to calculate."})
-    hide_arguments: bool = field(default=False, metadata={"help": "The reader sees chosen numbers in results alone."})
-    mask_mentions: bool = field(default=False, metadata={"help": "The choice of numbers does not see their digits."})
+    # The next ten are by default those of the encoder's checkpoint, of a plain BERT those of our classes.
+    use_calculator: bool | None = field(default=None, metadata={"help": "False: the span extraction baseline."})
+    share_encoder: bool | None = field(default=None, metadata={"help": "One encoder for both passes."})
+    search_comparisons: bool | None = field(default=None, metadata={"help": "Learn arguments from comparisons."})
+    hide_arguments: bool | None = field(default=None, metadata={"help": "Hide chosen numbers from the reader."})
+    mask_mentions: bool | None = field(default=None, metadata={"help": "Choose without seeing digits."})
+    digit_places: int | None = field(default=None, metadata={"help": "Places of digits with an embedding; 0: none."})
+    num_steps: int | None = field(default=None, metadata={"help": "How often the model may calculate."})
+    digit_tokens: bool | None = field(default=None, metadata={"help": "Every digit of a number is a token."})
     function: str | None = field(default=None, metadata={"help": "arithmetic, or another function by name."})
     curriculum: list[str] | None = field(default=None, metadata={"help": "Smaller problems to learn first."})
     attn_implementation: str = field(default="sdpa", metadata={"help": "sdpa, or eager."})
@@ -92,21 +103,15 @@ class CalculatorQAArguments:
     report_saliency: bool = field(default=False, metadata={"help": "Share of saliency on the numbers asked for."})
 
     def __post_init__(self):
-        if self.report_errors and self.num_steps > 1:
-            raise ValueError(f"report_errors is for a single step, got num_steps={self.num_steps}")
-        if self.dataset == "drop" and self.num_steps > 1:
-            raise ValueError(f"the scores of drop are for a single step, got num_steps={self.num_steps}")
         if self.function not in (None, "arithmetic", *SHIPPED):
             raise ValueError(f"function must be one of arithmetic, {', '.join(SHIPPED)}; got {self.function}")
-        if self.report_errors and self.function not in (None, "arithmetic", "changed_comparison"):
-            raise ValueError(f"report_errors is for arithmetic and changed_comparison, got function={self.function}")
         if self.data_dir is not None and self.dataset != "drop":
             raise ValueError(f"data_dir is for dataset: drop alone, not for {self.dataset}")
         if self.add_swapped and self.dataset != "drop":
             raise ValueError(f"add_swapped is for dataset: drop alone, not for {self.dataset}")
         if self.dataset == "drop" and (self.report_errors or self.report_saliency):
             raise ValueError("report_errors and report_saliency are for generated data, not for drop: leave them out")
-        if self.digit_places and not self.digit_tokens:
+        if self.digit_places and self.digit_tokens is False:
             raise ValueError(f"digit_places={self.digit_places} needs digit_tokens, which alone have a place")
 
     @property
@@ -116,6 +121,11 @@ class CalculatorQAArguments:
             return "drop"
         is_paper = self.dataset is None and all(getattr(self, key) == size for key, size in PAPER_SCALE.items())
         return "paper" if is_paper else "small"
+
+
+def given(arguments: CalculatorQAArguments, names: tuple[str, ...]) -> dict:
+    """Those of some options that are not None."""
+    return {name: value for name in names if (value := getattr(arguments, name)) is not None}
 
 
 def generate(dataset_config: str, **options) -> DatasetDict:
@@ -135,7 +145,8 @@ def load_calculator_data(arguments: CalculatorQAArguments) -> DatasetDict:
             swapped, _ = swap_numbers(data["train"])
             data["train"] = concatenate_datasets([data["train"], swapped.remove_columns("changed")])
     elif arguments.dataset is not None:
-        data = load_dataset(arguments.dataset, arguments.dataset_config)
+        configs = get_dataset_config_names(arguments.dataset)  # one without a name has this one
+        data = load_dataset(arguments.dataset, None if configs == ["default"] else arguments.dataset_config)
         if not {"train", "validation"} <= data.keys():
             raise ValueError(
                 f"{arguments.dataset} has {data.column_names}; it needs the splits train and validation, each with "
@@ -167,24 +178,21 @@ def build_calculator_trainer(
     if reports_numbers and arguments.dataset != "drop":
         replace_numbers(data["validation"].select([0]))  # fails before training where texts cannot be read
     encoder = embedded_encoder() if arguments.encoder == "embedded" else arguments.encoder
-    names = (
-        "use_calculator",
-        "share_encoder",
-        "search_comparisons",
-        "hide_arguments",
-        "mask_mentions",
-        "digit_places",
-    )
-    facts = {name: getattr(arguments, name) for name in names}
+    processor = CalculatorQAProcessor.from_pretrained(encoder, **given(arguments, PROCESSOR_FACTS))
+    if processor.num_steps > 1 and (arguments.report_errors or arguments.dataset == "drop"):
+        raise ValueError(f"report_errors and the scores of drop are for a single step, not for {processor.num_steps}")
+    if arguments.report_errors and processor.function not in ("arithmetic", "changed_comparison"):
+        raise ValueError(f"report_errors is for arithmetic and changed_comparison, not for {processor.function}")
     attention_dropout = arguments.dropout if arguments.attention_dropout is None else arguments.attention_dropout
     dropout = {"hidden_dropout_prob": arguments.dropout, "attention_probs_dropout_prob": attention_dropout}
-    facts |= {name: value for name, value in dropout.items() if value is not None}
-    reading = {name: getattr(arguments, name) for name in ("num_steps", "digit_tokens")}
-    reading |= {"function": arguments.function} if arguments.function else {}
-    processor = CalculatorQAProcessor.from_pretrained(encoder, **reading)
-    arguments.function = processor.function  # as the results tell it
+    facts = {name: value for name, value in dropout.items() if value is not None} | given(arguments, MODEL_FACTS)
     # The encoder's own configuration, whatever its type, with our facts on top.
     config = CalculatorQAConfig(**(AutoConfig.from_pretrained(encoder).to_dict() | facts | processor.calculation))
+    for names, source in ((MODEL_FACTS, config), (PROCESSOR_FACTS, processor)):  # as the results tell them
+        for name in names:
+            setattr(arguments, name, getattr(source, name))
+    if arguments.dataset is not None:
+        arguments.owners = arguments.digits = arguments.train_size = arguments.validation_size = None
     attention = {"attn_implementation": arguments.attn_implementation}
     model = BertForCalculatorQA.from_pretrained(encoder, config=config, **attention)
     if arguments.lora_rank:

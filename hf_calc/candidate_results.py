@@ -39,7 +39,6 @@ class CandidateResults:
         values: of the mentions of each row.
         rooms: how many tokens a result of each row may have.
         answers: per row the spellings of its answer, each with its value if it is a number; None for no labels.
-        width: L; by default the length of the longest result.
     """
 
     def __init__(
@@ -50,10 +49,9 @@ class CandidateResults:
         values: Sequence[Sequence[Any]],
         rooms: Sequence[int],
         answers: Sequence[Sequence[tuple[str, Decimal | None]]] | None = None,
-        width: int | None = None,
     ):
         self.function, self.tokenizer, self.find_numbers = function, tokenizer, find_numbers
-        self.values, self.rooms, self.answers, self.width = values, rooms, answers, width
+        self.values, self.rooms, self.answers = values, rooms, answers
 
     @property
     def max_candidates(self) -> int:
@@ -65,7 +63,7 @@ class CandidateResults:
 
     def __getitem__(self, rows: slice) -> "CandidateResults":
         answers = None if self.answers is None else self.answers[rows]
-        parts = (self.values[rows], self.rooms[rows], answers, self.width)
+        parts = (self.values[rows], self.rooms[rows], answers)
         return CandidateResults(self.function, self.tokenizer, self.find_numbers, *parts)
 
     def __call__(self, arguments: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -75,8 +73,8 @@ class CandidateResults:
             arguments: (B, D, K) indices into the mentions, -1 for one left out, a row of -1 for no candidate.
 
         Returns:
-            candidate_ids (B, D, L), and with answers candidate_answer_spans (B, D, S, 2) and argument_labels (B, D),
-            as `CalculatorQAProcessor` has them.
+            candidate_ids (B, D, L), L of the longest result, and with answers candidate_answer_spans (B, D, S, 2) and
+            argument_labels (B, D), as `CalculatorQAProcessor` has them.
 
         Raises:
             ValueError: arguments of other rows.
@@ -96,18 +94,17 @@ class CandidateResults:
         unique = list(place)
         encoding = encode_results(self.tokenizer, unique)
         ids = [[*tokens, self.tokenizer.sep_token_id] if tokens else [] for tokens in encoding["input_ids"]]
-        width = self.width or max(1, *map(len, ids))
         places = []  # (P,) of results, the first, which is empty, where there is none
         for row, string in zip(rows, strings, strict=True):
-            fits = len(ids[place[string]]) <= min(self.rooms[row], width)
+            fits = len(ids[place[string]]) <= self.rooms[row]
             places.append(place[string] if fits else 0)
             if not fits:
                 logger.warning_once(
                     f"A result of {self.function.name} does not fit behind its window and is no candidate: raise "
                     "result_tokens, or shorten the passage."
                 )
-        pad = self.tokenizer.pad_token_id
-        table = torch.tensor([row[:width] + [pad] * (width - len(row)) for row in ids])
+        pad, width = self.tokenizer.pad_token_id, max(1, *map(len, ids))
+        table = torch.tensor([row + [pad] * (width - len(row)) for row in ids])
         results = {"candidate_ids": _select(table, places, is_tuple)}
         if self.answers is not None:
             # The answers in a result are looked for once a row.

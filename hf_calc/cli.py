@@ -21,8 +21,16 @@ EXIT_CODES = "Exit codes: 0 answered; 1 not, with one line on standard error tha
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command; returns 0, or 1 after one line on standard error that says what went wrong."""
-    arguments = _parser().parse_args(argv)
+    """Runs the command; returns 0, or 1 after one line on standard error that says what went wrong.
+
+    Raises:
+        SystemExit: with 2, wrong usage.
+    """
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    typed = [text for text in (arguments.question, arguments.context) if text is not None]
+    if len(typed) != (2 if arguments.examples is None else 0) or (arguments.row is not None and typed):
+        parser.error("give --question and --context, or instead of both --examples FILE, perhaps with --row N")
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
@@ -49,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--examples", metavar="FILE", help="take both from JSON lines with question and passage, and answer if any"
         )
-        command.add_argument("--row", metavar="N", type=int, default=0, help="which line of FILE, from 0")
+        command.add_argument("--row", metavar="N", type=int, help="which line of FILE, from 0 (default: 0)")
         command.add_argument("--top_k", metavar="N", type=int, default=1, help="the N best answers (default: 1)")
         command.add_argument(
             "--max_length",
@@ -94,16 +102,15 @@ def _load(arguments: argparse.Namespace) -> CalculatorQAPipeline:
 def _example(arguments: argparse.Namespace) -> dict[str, str]:
     """Question and passage that were typed, or of a row of the file, and that row's answer as `gold`."""
     if arguments.examples is None:
-        if arguments.question is None or arguments.context is None:
-            raise ValueError("a question needs --question and --context, or --examples FILE")
         return {"question": arguments.question, "passage": arguments.context}
     with open(arguments.examples, encoding="utf-8") as file:
         lines = [*file]  # a text may hold what `str.splitlines` takes for an end of a line
-    if not 0 <= arguments.row < len(lines):
-        raise ValueError(f"{arguments.examples} has {len(lines)} rows, counted from 0, and no row {arguments.row}")
-    row = json.loads(lines[arguments.row])
+    place = arguments.row or 0
+    if not 0 <= place < len(lines):
+        raise ValueError(f"{arguments.examples} has {len(lines)} rows, counted from 0, and no row {place}")
+    row = json.loads(lines[place])
     if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("question", "passage")):
-        raise ValueError(f"row {arguments.row} of {arguments.examples} is no object with a question and a passage")
+        raise ValueError(f"row {place} of {arguments.examples} is no object with a question and a passage")
     gold = {"gold": row["answer"]} if "answer" in row else {}
     return {"question": row["question"], "passage": row["passage"]} | gold
 

@@ -37,9 +37,10 @@ class CalculatorQAConfig(BertConfig):
         kwargs: everything of `BertConfig`.
 
     Raises:
-        ValueError: no arguments, no steps, several steps or places without all that they need, search_comparisons
-            without use_calculator, two or six arguments and a single step, hide_arguments or mask_mentions without
-            use_calculator and a single step, or the model was saved by a newer version than this code can read.
+        ValueError: no arguments, no steps, two encoders without use_calculator, several steps or places without all
+            that they need, search_comparisons without use_calculator, two or six arguments and a single step,
+            hide_arguments or mask_mentions without use_calculator and a single step, or the model was saved by a newer
+            version than this code can read.
     """
 
     model_type = "calculator_qa"
@@ -80,6 +81,8 @@ class CalculatorQAConfig(BertConfig):
                 f"num_steps={self.num_steps} needs use_calculator=True and num_arguments=2, the calculator's own; got "
                 f"{self.use_calculator} and {self.num_arguments}"
             )
+        if not (self.use_calculator or self.share_encoder):
+            raise ValueError("share_encoder=False needs use_calculator=True: without one there is a single pass")
         calculates_once = self.use_calculator and self.num_steps == 1
         if self.search_comparisons and not (calculates_once and self.num_arguments in (2, 6)):
             raise ValueError("search_comparisons needs use_calculator=True, num_arguments of 2 or 6 and num_steps=1")

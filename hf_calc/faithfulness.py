@@ -71,7 +71,7 @@ def answers_with_other_results(trainer, rows, condition: str, seed: int = 0) -> 
         others, chosen = [], None
         if condition == "shuffled":
             source = rows_of_others(batch["example_ids"], generator)
-            others, chosen = results_of_others(trainer, batch, source)
+            others, chosen, source = results_of_others(trainer, batch, source)
         tokenizer, vocab_size = trainer.processing_class.tokenizer, trainer.model.config.vocab_size
         replace = result_replacer(condition, batch, tokenizer, vocab_size, generator, unchanged, iter(others))
         predictions = predict_hooked(trainer, batch, {trainer.model.symbolic_layer: replace})
@@ -91,12 +91,13 @@ def predict_hooked(trainer, batch: dict, hooks: dict) -> SpanPredictions:
     return SpanPredictions(*(field.cpu() for field in predictions))
 
 
-def results_of_others(trainer, batch: dict, source: torch.Tensor) -> tuple[list, torch.Tensor]:
+def results_of_others(trainer, batch: dict, source: torch.Tensor) -> tuple[list, torch.Tensor, torch.Tensor]:
     """The results for a batch as it is, and those of others.
 
     Returns:
-        What each call of the symbolic layer returns, and the same with the rows (B,) of others, in pairs; and
-        `argument_index` of the model's output, which counts all candidates also over the ceiling of a function.
+        What each call of the symbolic layer returns, and the same with the rows (B,) of others, in pairs;
+        `argument_index` of the model's output, which counts all candidates also over the ceiling of a function; and
+        the rows again, with its own for one behind which the other's results do not fit.
     """
     as_is, chosen = [], []
     hooks = {
@@ -104,8 +105,12 @@ def results_of_others(trainer, batch: dict, source: torch.Tensor) -> tuple[list,
         trainer.model: lambda model, inputs, output: chosen.append(output.argument_index.cpu()),
     }
     predict_hooked(trainer, batch, hooks)
+    pad_token_id = trainer.model.symbolic_layer.pad_token_id
+    written = sum((own.token_ids != pad_token_id).sum(-1).cpu() for own in as_is)  # (B,)
+    room = trainer.model.config.max_position_embeddings - batch["attention_mask"].sum(-1)
+    source = torch.where(written[source] <= room, source, torch.arange(len(source)))
     others = [SymbolicLayerOutput(*(field[source.to(field.device)] for field in own)) for own in as_is]
-    return list(zip(as_is, others, strict=True)), chosen[0]
+    return list(zip(as_is, others, strict=True)), chosen[0], source
 
 
 def result_replacer(

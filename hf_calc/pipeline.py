@@ -137,7 +137,7 @@ class CalculatorQAPipeline(Pipeline):
 
     def postprocess(self, batch: dict, top_k: int = 1) -> list[dict] | list[list[dict]]:
         """The answers of a batch."""
-        found = self.processor.decode_spans(SpanPredictions(*batch["spans"]), *batch["texts"])
+        found = self.processor.decode_spans(SpanPredictions(*batch["spans"]), *batch["texts"], top_k=top_k)
         if top_k > 1:
             return found
         steps = {"steps": []} if self.processor.num_steps > 1 else {}

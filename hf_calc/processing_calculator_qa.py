@@ -48,7 +48,7 @@ def split_digits(tokenizer: BertTokenizer) -> BertTokenizer:
         return tokenizer
     if not isinstance(tokenizer, BertTokenizer):
         raise TypeError(f"needed a BertTokenizer, got a {type(tokenizer).__name__}: start from a BERT checkpoint")
-    return BertTokenizer(
+    split = BertTokenizer(
         vocab=single,
         do_lower_case=tokenizer.do_lower_case,
         tokenize_chinese_chars=tokenizer.tokenize_chinese_chars,
@@ -56,6 +56,8 @@ def split_digits(tokenizer: BertTokenizer) -> BertTokenizer:
         model_max_length=tokenizer.model_max_length,
         **tokenizer.special_tokens_map,
     )
+    split.add_tokens([*tokenizer.added_tokens_decoder.values()])  # of the user's own, which texts are split at first
+    return split
 
 
 class CalculatorQAProcessor(ProcessorMixin):
@@ -81,9 +83,9 @@ class CalculatorQAProcessor(ProcessorMixin):
 
     Raises:
         TypeError: no BERT tokenizer, or a function that is neither a name nor a `SymbolicFunction`.
-        ValueError: unknown operations or functions, no steps or several of another function than arithmetic or without
-            digit_tokens, a vocabulary without the tokens that results need or, for digit_tokens=False, without any
-            piece of several digits, or no room left for text.
+        ValueError: unknown operations or functions, operations, or several steps, of another function than arithmetic,
+            no steps, several without digit_tokens, a vocabulary without the tokens that results need or, for
+            digit_tokens=False, without any piece of several digits, or no room left for text.
     """
 
     def __init__(
@@ -114,6 +116,8 @@ class CalculatorQAProcessor(ProcessorMixin):
         self.calculator = calculator if function == "arithmetic" else resolve(function)
         self.digit_tokens = digit_tokens
         self.function = function if isinstance(function, str) else function.name
+        if self.function != "arithmetic" and tuple(operations) != ("+", "-"):
+            raise ValueError(f"operations are those of the function arithmetic, got {operations} for {self.function}")
         self.operations = list(operations)
         self.number_words = number_words
         self._find_numbers = partial(find_quantities, number_words=number_words)
@@ -128,9 +132,9 @@ class CalculatorQAProcessor(ProcessorMixin):
                 f"digit_tokens={digit_tokens}"
             )
         self.num_steps = num_steps
+        self.result_tokens = result_tokens  # which is saved; by default that of what it is loaded with
         if result_tokens is None:
             result_tokens = 32 * len(calculator.expressions) if function == "arithmetic" else 64
-        self.result_tokens = result_tokens
         ids = dict(zip(TOKENS, tokenizer.convert_tokens_to_ids(list(TOKENS)), strict=True))
         unused = {*OPERATIONS}.difference(operations, "-")  # negative numbers have the sign, too
         missing = [token for token in ids if ids[token] == tokenizer.unk_token_id and token not in unused]
@@ -241,8 +245,8 @@ class CalculatorQAProcessor(ProcessorMixin):
         fits = length + (results.tokens != 0).sum(-1) <= self.tokenizer.model_max_length
         if not fits.all():
             logger.warning_once(
-                "A calculator's result does not fit behind its window and is no candidate: raise result_tokens, now "
-                f"{self.result_tokens}, or shorten the passage."
+                "A calculator's result does not fit behind its window and is no candidate: raise result_tokens, or "
+                "shorten the passage."
             )
         pad = self.tokenizer.pad_token_id
         candidate_ids = torch.where(fits.unsqueeze(-1), self._result_ids[results.tokens], pad)
@@ -285,8 +289,7 @@ class CalculatorQAProcessor(ProcessorMixin):
         """The candidates of a `SymbolicFunction`, their results and where these hold the answers."""
         function = self.calculator
         arguments = function.stack_tuples(rows.mentions)  # (B, D, K)
-        num_candidates = arguments.shape[1]
-        batch = {"candidate_arguments": arguments}
+        batch, num_candidates = {"candidate_arguments": arguments}, arguments.shape[1]
         lengths = (sum(mask) for mask in rows.encoding["attention_mask"])
         results = CandidateResults(
             function,
@@ -295,8 +298,6 @@ class CalculatorQAProcessor(ProcessorMixin):
             values=[[m.value for m in mentions] for mentions in rows.mentions],
             rooms=[self.tokenizer.model_max_length - length for length in lengths],
             answers=answers,
-            # Over the ceiling of one width, so that parts of a batch go together again.
-            width=max(1, self.result_tokens) if num_candidates > function.max_candidates else None,
         )
         if num_candidates <= function.max_candidates:
             return batch | results(arguments)
@@ -383,7 +384,7 @@ class CalculatorQAProcessor(ProcessorMixin):
         Args:
             outputs: a `CalculatorQAModelOutput`.
             question, passage: the texts that went in.
-            top_k: answers an example.
+            top_k: answers an example, each at another place.
 
         Returns:
             Per example its answers, the best first, each a dict: `score` (p(start) p(end)), `answer` (text), `segment`
@@ -396,12 +397,19 @@ class CalculatorQAProcessor(ProcessorMixin):
         Raises:
             ValueError: outputs of other texts.
         """
-        return self.decode_spans(best_spans(outputs, top_k), question, passage)
+        return self.decode_spans(best_spans(outputs, top_k), question, passage, top_k)
 
     def decode_spans(
-        self, predictions: SpanPredictions, question: str | Sequence[str], passage: str | Sequence[str]
+        self,
+        predictions: SpanPredictions,
+        question: str | Sequence[str],
+        passage: str | Sequence[str],
+        top_k: int | None = None,
     ) -> list[list[dict]]:
-        """The answers at spans already found; see `post_process_question_answering`."""
+        """The answers at spans already found, the first top_k or all; see `post_process_question_answering`.
+
+        What stands at one place in several windows, which overlap, comes once, with the best of its scores.
+        """
         questions, passages = _as_lists(question, passage)
         if len(predictions.window) != len(questions):
             raise ValueError(
@@ -410,14 +418,17 @@ class CalculatorQAProcessor(ProcessorMixin):
             )
         rows = self._tokenize(questions, passages)
         first_row = {example: row for row, example in reversed(list(enumerate(rows.examples)))}
-        return [
-            [
-                {"score": math.exp(log_p)} | self._decode(rows, first_row[example] + window, *span)
-                for log_p, window, *span in zip(*(field[example].tolist() for field in predictions), strict=True)
-                if log_p > -math.inf
-            ]
-            for example in range(len(questions))
-        ]
+        answers = []
+        for example in range(len(questions)):
+            places = {}
+            for log_p, window, *span in zip(*(field[example].tolist() for field in predictions), strict=True):
+                if log_p > -math.inf and (top_k is None or len(places) < top_k):
+                    found = self._decode(rows, first_row[example] + window, *span)
+                    place = found["segment"], found["start"], found["end"]
+                    place += (found["calculator"],) if found["segment"] == "calculator" else ()
+                    places.setdefault(place, {"score": math.exp(log_p)} | found)
+            answers.append(list(places.values()))
+        return answers
 
     def _decode(self, rows: TokenizedRows, row: int, start: int, end: int, argument_index: int | list[int]) -> dict:
         """One answer from its tokens; the result's characters come from tokenizing the calculator's string."""

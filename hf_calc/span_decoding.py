@@ -6,7 +6,7 @@ import torch
 
 
 class SpanPredictions(NamedTuple):
-    """The K best answers of E examples, all fields (E, K), the best first.
+    """K answers of E examples, all fields (E, K), the best first.
 
     Args:
         log_probability: log p(start) + log p(end); -inf where an example has fewer than K spans.
@@ -35,7 +35,8 @@ def best_spans(outputs, top_k: int = 1, max_answer_tokens: int = 30) -> SpanPred
 
     Args:
         outputs: a `CalculatorQAModelOutput` of whole examples, the rows of each side by side.
-        top_k: K.
+        top_k: how many answers an example are wanted. K is this times the most windows of an example: windows
+            overlap, and a place may come once a window. Of a single one it is 1.
         max_answer_tokens: the longest answer.
     """
     segments, width = outputs.segment_ids, outputs.segment_ids.shape[1]
@@ -44,13 +45,14 @@ def best_spans(outputs, top_k: int = 1, max_answer_tokens: int = 30) -> SpanPred
     allowed = allowed.triu().tril(max_answer_tokens - 1)  # (B, T, T)
     logits = outputs.start_logits.unsqueeze(2) + outputs.end_logits.unsqueeze(1)
     logits = logits.masked_fill(~allowed, -torch.inf).flatten(1)
-    logits, flat = logits.topk(min(top_k, logits.shape[1]))  # (B, K)
     normalizer = outputs.start_logits.logsumexp(-1) + outputs.end_logits.logsumexp(-1)  # (B,)
 
     # From rows to examples: (B, K) -> (E, W, K), with W the most windows of an example.
     rows = torch.arange(len(segments), device=segments.device)
     _, num_windows = torch.unique_consecutive(outputs.example_ids, return_counts=True)
     window = torch.arange(int(num_windows.max()), device=segments.device)
+    top_k *= len(window) if top_k > 1 else 1
+    logits, flat = logits.topk(min(top_k, logits.shape[1]))  # (B, K)
     row = (first_rows(num_windows).unsqueeze(1) + window).clamp(max=len(rows) - 1)  # (E, W)
     exists = window < num_windows.unsqueeze(1)
     # The clamp is for an example without any text, whose logits are all masked.

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -115,8 +115,8 @@ class SymbolicFunction:
         exclusive: whether at most one of the optional arguments is given; those left out before it are None.
         max_candidates: the ceiling. A batch in which a row has more candidates gets no results from the processor: the
             model scores all of them after its first pass, and results are made for the best of each row alone, so
-            that arguments beyond these can be neither chosen nor learned from (but by a search of comparisons), and
-            results of more than the processor's `result_tokens` are none. All tuples are listed and scored even so.
+            that arguments beyond these can be neither chosen nor learned from (but by a search of comparisons). All
+            tuples are listed and scored even so.
             The batch then holds the function: workers of a DataLoader can only hand on one that can be imported.
 
     Raises:
@@ -238,21 +238,8 @@ class SymbolicFunction:
         Returns:
             (D, K) indices into the mentions, -1 for arguments left out.
         """
-        kinds = torch.tensor([mention.kind for mention in mentions], dtype=torch.long)
-        spaces = [(kinds == kind).nonzero()[:, 0] for kind in self.kinds]
-        required = self.num_arguments - self.optional
-        tuples = spaces[0].unsqueeze(1)
-        for place, space in enumerate(spaces[1:], 1):
-            if place >= required:
-                space = torch.cat([space.new_tensor([-1]), space])
-            added = space.repeat_interleave(len(tuples)).unsqueeze(1)
-            tuples = torch.cat([tuples.repeat(len(space), 1), added], 1)
-            before, last = tuples[:, -2], tuples[:, -1]
-            if self.exclusive:
-                follows = (tuples[:, required:-1] < 0).all(-1)
-            else:  # behind an argument left out there is none, and sets are in reading order
-                follows = (before >= 0) & ((before < last) | (not self.unordered))
-            tuples = tuples[(last < 0) | follows]
+        given = tuple(mention.kind for mention in mentions)
+        tuples = _tuples_of_kinds(given, tuple(self.kinds), self.optional, self.unordered, self.exclusive)
         if self.keep is not None:
             values = [mention.value for mention in mentions]
             kept = [bool(self.keep(*self.given(values, row))) for row in tuples.tolist()]
@@ -268,6 +255,29 @@ class SymbolicFunction:
         """
         last = max(place for place, index in enumerate(arguments) if index >= 0)
         return [mentions[index] if index >= 0 else None for index in arguments[: last + 1]]
+
+
+@lru_cache(maxsize=4)  # texts side by side mostly have as many mentions
+def _tuples_of_kinds(
+    given: tuple[int, ...], needed: tuple[int, ...], optional: int, unordered: bool, exclusive: bool
+) -> torch.Tensor:
+    """(D, K) all tuples of mentions of `given` kinds whose K kinds are those needed; not to be written to."""
+    kinds = torch.tensor(given, dtype=torch.long)
+    spaces = [(kinds == kind).nonzero()[:, 0] for kind in needed]
+    required = len(needed) - optional
+    tuples = spaces[0].unsqueeze(1)
+    for place, space in enumerate(spaces[1:], 1):
+        if place >= required:
+            space = torch.cat([space.new_tensor([-1]), space])
+        added = space.repeat_interleave(len(tuples)).unsqueeze(1)
+        tuples = torch.cat([tuples.repeat(len(space), 1), added], 1)
+        before, last = tuples[:, -2], tuples[:, -1]
+        if exclusive:
+            follows = (tuples[:, required:-1] < 0).all(-1)
+        else:  # behind an argument left out there is none, and sets are in reading order
+            follows = (before >= 0) & ((before < last) | (not unordered))
+        tuples = tuples[(last < 0) | follows]
+    return tuples
 
 
 def comparison(a: Decimal, b: Decimal) -> str:

@@ -250,7 +250,7 @@ class CalculatorQATrainer(Trainer):
 
         def accuracy(chosen_key, right_key) -> float:
             return self._argument_accuracy.compute(
-                predictions=[[chosen_key(operand) for operand in found["operands"]] for found in answers],
+                predictions=[[*map(chosen_key, o)] if len(o) == 2 else [] for o in (a["operands"] for a in answers)],
                 references=[[right_key(quantity) for quantity in pair] for pair in right],
             )["argument_accuracy"]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import pipeline
 
 import hf_relevance  # noqa: F401, registers its classes
@@ -125,8 +126,6 @@ def test_a_bad_recipe_is_told(parse, recipe, text, options, message):
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        (CalculatorQAArguments, {"num_steps": 2, "report_errors": True}, "report_errors is for a single step"),
-        (CalculatorQAArguments, {"num_steps": 2, "dataset": "drop"}, "the scores of drop are for a single step"),
         (CalculatorQAArguments, {"data_dir": "x"}, "data_dir is for dataset: drop alone, not for None"),
         (CalculatorQAArguments, {"add_swapped": True, "dataset": "x"}, "add_swapped is for dataset: drop alone"),
         (CalculatorQAArguments, {"digit_places": 8, "digit_tokens": False}, "needs digit_tokens"),
@@ -406,6 +405,29 @@ def test_labels_that_no_class_has_are_told_before_training(texts, split, label, 
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     with pytest.raises(ValueError, match=message):
         load_texts(RelevanceArguments("films", dataset=str(texts / "texts")))
+
+
+def test_a_dataset_without_configurations_is_loaded_by_any_recipe(parse, tmp_path):
+    row = {"question": "How many?", "passage": "7 pens", "answer": "7"}
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.jsonl").write_text(json.dumps(row))
+    _, arguments, *_ = parse(["recipes/calc/demo.yaml", "--dataset", str(tmp_path)])
+    assert {split: rows[:] for split, rows in load_calculator_data(arguments).items()} == {
+        split: {name: [value] for name, value in row.items()} for split in ("train", "validation")
+    }
+
+
+def test_what_is_not_given_is_that_of_the_checkpoint(train, options, tmp_path):
+    recipe, rest = options["user/calculator"]
+    facts = {"share_encoder": False, "hide_arguments": True, "mask_mentions": True, "function": "comparison"}
+    train(recipe, **rest, **facts, output_dir=tmp_path / "first")
+    rest = rest | {"encoder": tmp_path / "first", "output_dir": tmp_path / "second"}
+    train(recipe, **rest, mask_mentions=False, learning_rate=0)
+    settings = json.loads((tmp_path / "second" / "results.json").read_text())["settings"]
+    assert {name: settings[name] for name in facts} == facts | {"mask_mentions": False}
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "second"))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_calculator_data_without_its_splits_are_told(tmp_path):

@@ -95,7 +95,6 @@ def test_a_row_that_is_not_there_is_one_line(checkpoint, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--question", "Who?"], "needs --question and --context, or --examples FILE"),
         (["--examples", "missing.jsonl"], "missing.jsonl"),
         (["--question", "", "--context", ""], "there is nothing to answer"),
         (["--question", "pens " * 600, "--context", "anna"], "has 600 tokens"),
@@ -111,6 +110,16 @@ def test_what_cannot_be_answered_is_one_line(checkpoint, capsys, arguments, mess
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words", ["--question Who?", "--question a --context b --examples c", "--question a --context b --row 0", ""]
+)
+def test_half_a_question_or_two_are_wrong_usage(capsys, words):
+    with pytest.raises(SystemExit) as end:
+        main(["ask", "model", *words.split()])
+    assert end.value.code == 2
+    assert "give --question and --context, or instead of both --examples FILE" in capsys.readouterr().err
 
 
 def test_a_missing_model_is_one_line(capsys):

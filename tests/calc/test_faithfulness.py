@@ -179,6 +179,24 @@ def test_the_second_pass_reads_what_the_condition_says(make_trainer, seen, hide_
     assert not trainer.model.training
 
 
+def test_a_result_that_does_not_fit_behind_another_text_is_not_put_there(make_trainer, seen):
+    rows = make_rows()
+    trainer = make_trainer(rows, batch_size=13)
+    trainer.predict(rows)
+    inputs, as_is = seen.pop()
+    length, written = inputs["attention_mask"].sum(-1), (as_is.result_ids != 0).sum(-1)
+    trainer.model.config.max_position_embeddings = limit = (length + written).max().item()
+    did_not_fit = 0
+    for seed in range(9):
+        source = rows_of_others(inputs["example_ids"], torch.Generator().manual_seed(seed))
+        fits = length + written[source] <= limit
+        did_not_fit += (~fits).sum()
+        answers_with_other_results(trainer, rows, "shuffled", seed)
+        expected = as_is.result_ids[torch.where(fits, source, torch.arange(len(source)))]
+        assert torch.equal(seen[-1][1].result_ids, expected)
+    assert did_not_fit
+
+
 def test_every_step_writes_what_the_condition_says(make_trainer, seen):
     rows = make_rows()
     trainer = make_trainer(rows, batch_size=13, num_steps=2)

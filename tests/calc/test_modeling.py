@@ -325,6 +325,11 @@ def test_mentions_are_hidden_of_a_single_calculation_alone(name, facts):
         CalculatorQAConfig(**{name: True}, calculator_token_ids=[1], **facts)
 
 
+def test_one_pass_has_one_encoder():
+    with pytest.raises(ValueError, match="share_encoder=False needs use_calculator=True"):
+        CalculatorQAConfig(use_calculator=False, share_encoder=False)
+
+
 def one_by_one(model, batch, estimator, index):
     """end_loss of `reinforce` or `marginal` by reading one result of one example after the other; index is (R, B)."""
     log_p = torch.log_softmax(model(**batch).argument_logits, -1)

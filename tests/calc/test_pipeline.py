@@ -84,6 +84,15 @@ def test_answers_equal_those_of_one_question_at_a_time(pipe, model, processor, b
     assert pipe(ROWS[0], batch_size=batch_size, top_k=top_k) == expected[0]
 
 
+def test_a_place_that_several_windows_hold_comes_once(pipe):
+    row = max(ROWS, key=lambda row: len(row["context"]))
+    found = pipe(row, top_k=300)
+    places = [(a["segment"], a["start"], a["end"], a["calculator"] * (a["segment"] == "calculator")) for a in found]
+    assert len(found) == 300 == len({*places})
+    assert found[0] == pipe(row)
+    assert sorted(found, key=lambda answer: -answer["score"]) == found
+
+
 def test_characters_cut_the_users_own_texts(pipe):
     for row, answers in zip(ROWS, pipe(ROWS, batch_size=4, top_k=20), strict=True):
         for answer in answers:

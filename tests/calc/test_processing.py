@@ -428,6 +428,26 @@ def test_saving_keeps_everything(folder, tmp_path):
     assert all(before[key].equal(after[key]) for key in before)
 
 
+def test_room_for_results_is_that_of_what_is_loaded(processor, tmp_path):
+    processor.save_pretrained(tmp_path)
+    room = {}
+    for options in ({}, {"operations": ["+", "-", "*", "/"]}, {"function": "comparison"}):
+        loaded = CalculatorQAProcessor.from_pretrained(tmp_path, **options)
+        room[str(options)] = 512 - loaded("how many?", "the " * 1000)["input_ids"].shape[1]
+    assert [*room.values()] == [96, 192, 64]
+    with pytest.raises(ValueError, match=r"operations are those of the function arithmetic, got \['\*'\] for comp"):
+        CalculatorQAProcessor.from_pretrained(tmp_path, function="comparison", operations=["*"])
+
+
+def test_tokens_that_were_added_stay(tokenizer_dir):
+    tokenizer = BertTokenizer.from_pretrained(tokenizer_dir)
+    tokenizer.add_tokens(["[NUM]", "12th"])
+    made = CalculatorQAProcessor(tokenizer).tokenizer
+    text = "the [NUM] pens of 12th anna"
+    assert made(text).input_ids == tokenizer(text).input_ids
+    assert "[num]" in made.convert_ids_to_tokens(made(text).input_ids)
+
+
 def test_without_digit_tokens_numbers_are_in_the_tokenizers_own_pieces(tokenizer_dir, processor, tmp_path):
     texts = ["who has more pens?"] * 2, ["anna has 100 pens, carl has 1234 pens and 12.", "12 pens to 100"]
     made = CalculatorQAProcessor.from_pretrained(tokenizer_dir, digit_tokens=False)
@@ -453,6 +473,7 @@ def test_without_digit_tokens_numbers_are_in_the_tokenizers_own_pieces(tokenizer
 
 
 def test_spans_are_read_back_from_every_segment(either):
+    """Of several at one place the first."""
     generator = random.Random(3)
     questions, passages = random_texts(60)
     predictions, expected = [], []
@@ -489,6 +510,11 @@ def test_spans_are_read_back_from_every_segment(either):
                     "calculator": string,
                 }
             )
+        places = [
+            (a["segment"], a["start"], a["end"], a["segment"] == "calculator" and a["calculator"])
+            for a in expected[-1]
+        ]
+        expected[-1] = [answer for k, answer in enumerate(expected[-1]) if places[k] not in places[:k]]
     fields = (torch.tensor(field) for field in zip(*(zip(*rows, strict=True) for rows in predictions), strict=True))
     assert either.decode_spans(SpanPredictions(*fields), questions, passages) == expected
 

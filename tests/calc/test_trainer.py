@@ -15,6 +15,8 @@ from hf_calc import (
     CalculatorQAProcessor,
     CalculatorQATrainer,
     CalculatorQATrainingArguments,
+    SymbolicFunction,
+    find_quantities,
 )
 
 
@@ -43,8 +45,8 @@ def make_rows(count):
     return Dataset.from_list(rows)
 
 
-def make_trainer(processor, folder, facts=(), num_steps=1, **options):
-    steps = {"num_steps": num_steps, "result_tokens": (512 - 96) // num_steps}
+def make_trainer(processor, folder, facts=(), num_steps=1, function="arithmetic", **options):
+    steps = {"num_steps": num_steps, "result_tokens": (512 - 96) // num_steps, "function": function}
     processor = CalculatorQAProcessor(processor.tokenizer, stride=8, **steps)
     facts = dict(facts) | processor.calculation
     vocabulary = max(processor.tokenizer.get_vocab().values()) + 1
@@ -193,6 +195,17 @@ def test_metrics_are_those_of_the_decoded_answers(processor, tmp_path):
         right.append(chosen == {row["quantities"][k]["start"] for k in row["gold_arguments"]})
     assert output.metrics["eval_argument_accuracy"] == pytest.approx(100 * sum(right) / 8)
     assert output.metrics["eval_loss"] > 0
+
+
+def test_arguments_are_right_only_if_both_are_given(processor, tmp_path):
+    finders = [find_quantities] * 2
+    function = SymbolicFunction(lambda a, b=0: f"{a}", finders, name="first", unordered=True, optional=1)
+    trainer = make_trainer(processor, tmp_path, function=function)
+    places = [row["quantities"] for row in trainer.eval_dataset]
+    operands = [[{"value": str(q["value"]), "segment": "passage", "start": q["start"]} for q in row] for row in places]
+    answers = [{"answer": "", "operands": row[: k % 2 + 1]} for k, row in enumerate(operands)]
+    rows = trainer.eval_dataset.map(lambda _: {"gold_arguments": [0, 1]})
+    assert trainer.score_answers(answers, rows)["argument_accuracy"] == 50
 
 
 def test_the_best_checkpoint_is_the_one_with_the_best_f1(processor, tmp_path):
