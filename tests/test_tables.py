@@ -100,18 +100,18 @@ def test_the_search_chooses_by_its_rule(write):
     def chosen():
         return {(row[1], row[2]) for row in rows(relevance_tables.relevance_search()) if "**" in row[1]}
 
-    for corpus in ("sst2", "imdb"):
+    for corpus in ("sst2", "newsgroups"):
         search("none", corpus, 80.0, 0.1, relevance_weight=0.0)
     assert chosen() == {("**none**", "0")}
     search("uneven", "sst2", 80.0, 0.2)
-    search("uneven", "imdb", 80.0, 0.9)
+    search("uneven", "newsgroups", 80.0, 0.9)
     search("even", "sst2", 79.5, 0.3, relevance_weight=0.1)
-    search("even", "imdb", 79.5, 0.3, relevance_weight=0.1)
+    search("even", "newsgroups", 79.5, 0.3, relevance_weight=0.1)
     search("inaccurate", "sst2", 78.5, 0.8, relevance_weight=10)
-    search("inaccurate", "imdb", 90.0, 0.8, relevance_weight=10)
+    search("inaccurate", "newsgroups", 90.0, 0.8, relevance_weight=10)
     search("flat", "sst2", 80.0, 0.8, 0.96, relevance_weight=2)
-    search("flat", "imdb", 80.0, 0.8, relevance_weight=2)
-    search("half", "imdb", 80.0, 0.8, relevance_weight=3)  # not on every corpus
+    search("flat", "newsgroups", 80.0, 0.8, relevance_weight=2)
+    search("half", "newsgroups", 80.0, 0.8, relevance_weight=3)  # not on every corpus
     assert chosen() == {("**l1**", "0.1")}
 
 
