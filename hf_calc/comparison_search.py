@@ -15,10 +15,14 @@ Shapes: B rows, N numbers, D candidates, H hidden size, P = N * N * (4 N + 1) ex
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from .calculator import Numbers
+from .mentions import TokenizedRows
 
 LOWEST = -1e9
 LARGER = 2  # the choice of a question that asks for the larger number itself
@@ -83,6 +87,43 @@ def related_pairs(question: str, passage: str, starts: Sequence[int]) -> list[li
     common = {word for word in asked if 2 * sum(word in clause for clause in words) > len(clauses)}
     own = [None if start < 0 else words[sum(edge <= start for edge in edges)] - common for start in starts]
     return [[a is None or b is None or bool(a & b) for b in own] for a in own]
+
+
+def comparison_inputs(
+    rows: TokenizedRows,
+    answers: Sequence[Sequence[tuple[str, Decimal | None]]],
+    values: torch.Tensor,
+    is_number: torch.Tensor,
+) -> dict[str, torch.Tensor]:
+    """The inputs of `ComparisonSearch` but the numbers' vectors.
+
+    Args:
+        rows: B of them.
+        answers: per row the spellings of its answer, each with its value if it is a number.
+        values: (B, N, 2) the rows' numbers, the fields of `Numbers`.
+        is_number: (B, N) where there is one.
+    """
+    mantissa, decimals = values.unbind(-1)
+    unit = decimals.amax(-1, keepdim=True).clamp(min=0)
+    is_related = torch.zeros(*is_number.shape, is_number.shape[1], dtype=torch.bool)
+    choices, larger = [], []
+    for row, ((question, passage), mentions) in enumerate(zip(rows.texts, rows.mentions, strict=True)):
+        choices.append(answered_choice(question, [spelling for spelling, _ in answers[row]]))
+        larger.append(next((value for _, value in answers[row] if value is not None), None))
+        if choices[-1] < 0 and larger[-1] is not None and asks_for_larger(question):
+            choices[-1] = LARGER
+        if mentions:
+            starts = [m.start if m.segment else -1 for m in mentions]
+            related = torch.tensor(related_pairs(question, passage, starts))
+            is_related[row, : len(mentions), : len(mentions)] = related
+    larger = Numbers.from_decimals(larger)
+    return {
+        "values": mantissa * 10 ** (unit - decimals.clamp(min=0)),
+        "is_number": is_number,
+        "is_related": is_related,
+        "choice": torch.tensor(choices).where(larger.decimals <= unit[:, 0], -1),
+        "larger": larger.mantissa * 10 ** (unit[:, 0] - larger.decimals).clamp(min=0),
+    }
 
 
 def argument_log_likelihood(explanations: torch.Tensor, arguments: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:

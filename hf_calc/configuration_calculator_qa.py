@@ -22,7 +22,7 @@ class CalculatorQAConfig(BertConfig):
         operations, calculator_token_ids: what it needs to calculate by itself in several steps; together with
             num_steps they come from `CalculatorQAProcessor.calculation`.
         digit_places: how many places of digits, counted from the right of their number, have an embedding that is
-            added to the digit's, see digit_places.py; 0 for none. At least twice the digits of training numbers, since
+            added to the digit's, see digits.py; 0 for none. At least twice the digits of training numbers, since
             training counts from up to half of them; it needs calculator_token_ids.
         hide_arguments: whether the second pass reads no digit of the chosen numbers in the text, only how many there
             are, so that it knows their values from the result alone. Without it a reader may come to do the sums by

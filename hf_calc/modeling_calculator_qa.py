@@ -28,7 +28,7 @@ from .calculator import TOKENS, Calculator, Numbers
 from .chains import NOTHING, answer_places, chosen_results, step_candidates, step_labels
 from .comparison_search import ComparisonSearch, argument_log_likelihood
 from .configuration_calculator_qa import CalculatorQAConfig
-from .digit_places import join_places
+from .digits import join_places
 from .losses import (
     answer_log_likelihood,
     argument_cross_entropy,

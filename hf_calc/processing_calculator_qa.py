@@ -8,7 +8,6 @@ Shapes as in `modeling_calculator_qa`: B rows, T tokens, N numbers, D pairs, L t
 """
 
 import math
-import re
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
@@ -19,45 +18,17 @@ from transformers import BatchEncoding, BertTokenizer, ProcessorMixin
 from transformers.tokenization_utils_base import LARGE_INTEGER
 from transformers.utils import logging
 
-from .calculator import OPERATIONS, TOKENS, Calculator, Numbers, format_number, pack_left, pair_arguments
-from .candidate_results import CandidateResults, encode_results
-from .chains import STEP_MARK, describe_steps, is_answer
-from .comparison_search import LARGER, answered_choice, asks_for_larger, related_pairs
+from .calculator import OPERATIONS, TOKENS, Calculator, Numbers, pack_left, pair_arguments
+from .candidate_results import CandidateResults
+from .chains import is_answer
+from .comparison_search import comparison_inputs
+from .digits import split_digits
 from .mentions import TokenizedRows, find_mentions, number_value
 from .quantities import find_quantities
-from .span_decoding import SpanPredictions, best_spans
+from .span_decoding import SpanPredictions, best_spans, read_span
 from .symbolic_function import SymbolicFunction, resolve
 
 logger = logging.get_logger(__name__)
-
-SEGMENTS = ("question", "passage", "calculator")
-
-
-def split_digits(tokenizer: BertTokenizer) -> BertTokenizer:
-    """The same tokenizer with every digit of a number a token of its own.
-
-    Pieces of several digits, and of digits behind a symbol ("£10"), leave the vocabulary; all other ids stay. Pieces
-    with letters ("1990s") are no numbers and stay.
-
-    Raises:
-        TypeError: a tokenizer of another kind that has such pieces.
-    """
-    vocabulary = tokenizer.get_vocab()
-    single = {t: index for t, index in vocabulary.items() if not re.fullmatch(r"(##)?([0-9]{2,}|[^\w#][0-9]+)", t)}
-    if len(single) == len(vocabulary):
-        return tokenizer
-    if not isinstance(tokenizer, BertTokenizer):
-        raise TypeError(f"needed a BertTokenizer, got a {type(tokenizer).__name__}: start from a BERT checkpoint")
-    split = BertTokenizer(
-        vocab=single,
-        do_lower_case=tokenizer.do_lower_case,
-        tokenize_chinese_chars=tokenizer.tokenize_chinese_chars,
-        strip_accents=tokenizer.strip_accents,
-        model_max_length=tokenizer.model_max_length,
-        **tokenizer.special_tokens_map,
-    )
-    split.add_tokens([*tokenizer.added_tokens_decoder.values()])  # of the user's own, which texts are split at first
-    return split
 
 
 class CalculatorQAProcessor(ProcessorMixin):
@@ -225,7 +196,8 @@ class CalculatorQAProcessor(ProcessorMixin):
         is_number = torch.arange(width) < counts.unsqueeze(1)  # (B, N)
         batch |= rows.mention_tokens(width)
         if comparisons and answers is not None:
-            batch["comparisons"] = self._comparisons(answers, rows, is_number)
+            values = _padded_values([[m.value for m in row] for row in rows.mentions], width)
+            batch["comparisons"] = comparison_inputs(rows, answers, values, is_number)
         if isinstance(self.calculator, SymbolicFunction):
             return BatchEncoding(batch | self._function_candidates(answers, rows))
 
@@ -258,32 +230,6 @@ class CalculatorQAProcessor(ProcessorMixin):
         if answers is not None:
             batch |= self._labels(answers, results, is_pair, fits)
         return BatchEncoding(batch)
-
-    def _comparisons(self, answers, rows: TokenizedRows, is_number) -> dict[str, torch.Tensor]:
-        """The inputs of `ComparisonSearch` but the numbers' vectors."""
-        mantissa, decimals = _padded_values(
-            [[m.value for m in row] for row in rows.mentions], is_number.shape[1]
-        ).unbind(-1)
-        unit = decimals.amax(-1, keepdim=True).clamp(min=0)
-        is_related = torch.zeros(*is_number.shape, is_number.shape[1], dtype=torch.bool)
-        choices, larger = [], []
-        for row, ((question, passage), mentions) in enumerate(zip(rows.texts, rows.mentions, strict=True)):
-            choices.append(answered_choice(question, [spelling for spelling, _ in answers[row]]))
-            larger.append(next((value for _, value in answers[row] if value is not None), None))
-            if choices[-1] < 0 and larger[-1] is not None and asks_for_larger(question):
-                choices[-1] = LARGER
-            if mentions:
-                starts = [m.start if m.segment else -1 for m in mentions]
-                related = torch.tensor(related_pairs(question, passage, starts))
-                is_related[row, : len(mentions), : len(mentions)] = related
-        larger = Numbers.from_decimals(larger)
-        return {
-            "values": mantissa * 10 ** (unit - decimals.clamp(min=0)),
-            "is_number": is_number,
-            "is_related": is_related,
-            "choice": torch.tensor(choices).where(larger.decimals <= unit[:, 0], -1),
-            "larger": larger.mantissa * 10 ** (unit[:, 0] - larger.decimals).clamp(min=0),
-        }
 
     def _function_candidates(self, answers, rows: TokenizedRows) -> dict[str, Any]:
         """The candidates of a `SymbolicFunction`, their results and where these hold the answers."""
@@ -423,48 +369,12 @@ class CalculatorQAProcessor(ProcessorMixin):
             places = {}
             for log_p, window, *span in zip(*(field[example].tolist() for field in predictions), strict=True):
                 if log_p > -math.inf and (top_k is None or len(places) < top_k):
-                    found = self._decode(rows, first_row[example] + window, *span)
+                    found = read_span(self, rows, first_row[example] + window, *span)
                     place = found["segment"], found["start"], found["end"]
                     place += (found["calculator"],) if found["segment"] == "calculator" else ()
                     places.setdefault(place, {"score": math.exp(log_p)} | found)
             answers.append(list(places.values()))
         return answers
-
-    def _decode(self, rows: TokenizedRows, row: int, start: int, end: int, argument_index: int | list[int]) -> dict:
-        """One answer from its tokens; the result's characters come from tokenizing the calculator's string."""
-        mentions = [
-            {"value": _write(m.value), "segment": SEGMENTS[m.segment], "start": m.start, "end": m.end}
-            for m in rows.mentions[row]
-        ]
-        if self.num_steps > 1:
-            steps = describe_steps(self.calculator, mentions, argument_index)
-            chosen = {"operands": steps[0]["operands"], "steps": steps}
-            calculator = STEP_MARK.join(step["calculator"] for step in steps if step["calculator"])
-        else:
-            operands, calculator = [], ""
-            if argument_index >= 0:
-                is_function = isinstance(self.calculator, SymbolicFunction)
-                tuples = self.calculator.argument_tuples if is_function else lambda row: pair_arguments(len(row))
-                index = tuples(rows.mentions[row])[argument_index].tolist()
-                operands = SymbolicFunction.given(mentions, index)
-                calculator = self.calculator(*SymbolicFunction.given([m.value for m in rows.mentions[row]], index))
-            chosen = {"operands": operands}
-        length = sum(rows.encoding["attention_mask"][row])
-        if start < length:
-            segment, encoding = rows.encoding["token_type_ids"][row][start], rows.encoding[row]
-        else:
-            segment, start, end = 2, start - length, end - length
-            encoding = encode_results(self.tokenizer, [calculator])[0]
-        text = (*rows.texts[row], calculator)[segment]
-        first, last = encoding.offsets[start][0], encoding.offsets[end][1]
-        return {
-            "answer": text[first:last],
-            "segment": SEGMENTS[segment],
-            "start": first,
-            "end": last,
-            **chosen,
-            "calculator": calculator,
-        }
 
 
 def as_spellings(answers: Sequence[str | Sequence[str]]) -> list[list[str]]:
@@ -485,10 +395,6 @@ def _as_lists(question, passage) -> tuple[list[str], list[str]]:
     if len(questions) != len(passages) or not questions:
         raise ValueError(f"needed one passage a question, got {len(questions)} questions and {len(passages)} passages")
     return questions, passages
-
-
-def _write(value: Any) -> str:
-    return format_number(value) if isinstance(value, Decimal) else str(value)
 
 
 def _scatter(values: torch.Tensor, mask: torch.Tensor, fill: int) -> torch.Tensor:

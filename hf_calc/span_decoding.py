@@ -1,8 +1,17 @@
-"""From start and end logits to the best answer spans of each example, as tensors on any device."""
+"""From start and end logits to the best answer spans of each example, as tensors on any device, and to their texts."""
 
-from typing import NamedTuple
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 import torch
+
+from .calculator import format_number, pair_arguments
+from .candidate_results import encode_results
+from .chains import STEP_MARK, describe_steps
+from .mentions import TokenizedRows
+from .symbolic_function import SymbolicFunction
+
+SEGMENTS = ("question", "passage", "calculator")
 
 
 class SpanPredictions(NamedTuple):
@@ -68,3 +77,54 @@ def best_spans(outputs, top_k: int = 1, max_answer_tokens: int = 30) -> SpanPred
         outputs.position_ids[row, flat % width],
         torch.full_like(row, -1) if outputs.argument_index is None else outputs.argument_index[row],
     )
+
+
+def read_span(processor, rows: TokenizedRows, row: int, start: int, end: int, argument_index: int | list[int]) -> dict:
+    """One answer from its tokens; the result's characters come from tokenizing the calculator's string.
+
+    Args:
+        processor: the `CalculatorQAProcessor` that made the rows.
+        rows, row: the texts, and which of them.
+        start, end, argument_index: as in `SpanPredictions`.
+
+    Returns:
+        See `CalculatorQAProcessor.post_process_question_answering`, without the score.
+    """
+    found = rows.mentions[row]
+    mentions = [
+        {"value": _write(m.value), "segment": SEGMENTS[m.segment], "start": m.start, "end": m.end} for m in found
+    ]
+    calculate, steps = processor.calculator, {}
+    if processor.num_steps > 1:
+        steps = {"steps": describe_steps(calculate, mentions, argument_index)}
+        operands = steps["steps"][0]["operands"]
+        calculator = STEP_MARK.join(step["calculator"] for step in steps["steps"] if step["calculator"])
+    elif argument_index < 0:
+        operands, calculator = [], ""
+    else:
+        is_function = isinstance(calculate, SymbolicFunction)
+        tuples = calculate.argument_tuples(found) if is_function else pair_arguments(len(found))
+        chosen = tuples[argument_index].tolist()
+        operands = SymbolicFunction.given(mentions, chosen)
+        calculator = calculate(*SymbolicFunction.given([m.value for m in found], chosen))
+    length = sum(rows.encoding["attention_mask"][row])
+    if start < length:
+        segment, encoding = rows.encoding["token_type_ids"][row][start], rows.encoding[row]
+    else:
+        segment, start, end = 2, start - length, end - length
+        encoding = encode_results(processor.tokenizer, [calculator])[0]
+    text = (*rows.texts[row], calculator)[segment]
+    first, last = encoding.offsets[start][0], encoding.offsets[end][1]
+    return {
+        "answer": text[first:last],
+        "segment": SEGMENTS[segment],
+        "start": first,
+        "end": last,
+        "operands": operands,
+        **steps,
+        "calculator": calculator,
+    }
+
+
+def _write(value: Any) -> str:
+    return format_number(value) if isinstance(value, Decimal) else str(value)

@@ -152,7 +152,7 @@ def relevance_agreement() -> str:
 def search_choice(groups: dict[tuple[str, str, float], list[dict]]) -> tuple[str, float] | None:
     """The form and weight that the search chooses, by a rule that was fixed before it; None if nothing fits.
 
-    Of those that on both corpora that all forms were tried on stay within a point of the accuracy without the loss, and under .95 in the
+    Of those that on both `SEARCHED` corpora stay within a point of the accuracy without the loss, and under .95 in the
     entropy of attention, the one with the highest tau with leave-one-out on the corpus where it is lowest.
 
     Args:

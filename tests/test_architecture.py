@@ -36,21 +36,21 @@ RULES = [
     ("hf_*/mentions.py", ".quantities", SHIPPED),
     ("hf_*/chains.py", ".calculator", SHIPPED),
     ("hf_*/argument_scorer.py", "", SHIPPED),
-    ("hf_*/comparison_search.py", "", SHIPPED),
-    ("hf_*/digit_places.py", "", SHIPPED),
+    ("hf_*/comparison_search.py", ".calculator .mentions", SHIPPED),
+    ("hf_*/digits.py", "", SHIPPED),
     ("hf_*/losses.py", ".symbolic_layer", SHIPPED),
     ("hf_*/symbolic_function.py", ".calculator .quantities", SHIPPED),
     ("hf_*/candidate_results.py", ".quantities .symbolic_function", SHIPPED),
-    ("hf_*/span_decoding.py", "", SHIPPED),
+    ("hf_*/span_decoding.py", ".calculator .candidate_results .chains .mentions .symbolic_function", SHIPPED),
     (
         "hf_*/processing_*.py",
-        ".configuration_* .calculator .chains .comparison_search .mentions .quantities .symbolic_function "
-        ".candidate_results .span_decoding",
+        ".configuration_* .calculator .chains .comparison_search .digits .mentions .quantities "
+        ".symbolic_function .candidate_results .span_decoding",
         SHIPPED,
     ),
     (
         "hf_*/modeling_*.py",
-        ".configuration_* .argument_scorer .calculator .chains .comparison_search .digit_places .losses .mentions "
+        ".configuration_* .argument_scorer .calculator .chains .comparison_search .digits .losses .mentions "
         ".symbolic_layer .relevance_loss",
         SHIPPED,
     ),

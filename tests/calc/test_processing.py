@@ -15,9 +15,8 @@ from transformers import AutoProcessor, AutoTokenizer, BertTokenizer, PreTrained
 from hf_calc import CalculatorQAProcessor
 from hf_calc.calculator import format_number, pair_arguments
 from hf_calc.modeling_calculator_qa import CalculatorQAModelOutput
-from hf_calc.processing_calculator_qa import SEGMENTS
 from hf_calc.quantities import find_quantities
-from hf_calc.span_decoding import SpanPredictions
+from hf_calc.span_decoding import SEGMENTS, SpanPredictions
 
 MINUS = "\u2212"
 LOGGER = "hf_calc.processing_calculator_qa"

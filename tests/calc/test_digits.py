@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForQuestionAnswering
 
 from hf_calc import CalculatorQAConfig, CalculatorQAProcessor, SymbolicLayer
-from hf_calc.digit_places import digit_places, join_places
+from hf_calc.digits import digit_places, join_places
 from hf_calc.symbolic_layer import ONE_RESULT
 
 QUESTIONS = ["who has more pens: anna or carl?", "how many to anna?"]
@@ -105,7 +105,7 @@ def test_the_layer_takes_a_function_as_it_takes_a_matrix(estimator):
 
 def test_saved_with_its_code_and_loaded(processor, model, tmp_path):
     model.save_pretrained(tmp_path)
-    assert (tmp_path / "digit_places.py").exists()
+    assert (tmp_path / "digits.py").exists()
     loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path)
     batch = processor(QUESTIONS, PASSAGES)
     assert loaded.config.digit_places == NUM_PLACES

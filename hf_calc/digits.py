@@ -1,4 +1,4 @@
-"""Which place a digit has in its number, counted from the right, as an embedding of its own (`config.digit_places`).
+"""Digits as tokens, and which place each has in its number, counted from the right (`config.digit_places`).
 
 BERT counts tokens from the left of the text, so that the same token position holds tens in one number and thousands in
 another; a model then has to learn for every length of numbers how they compare. A place is told from the tokens alone:
@@ -9,10 +9,39 @@ with the Right Embeddings", section 3), the same for its text and its results: s
 training number have been trained, and what a place means lies in its distance to others.
 """
 
+import re
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from transformers import BertTokenizer
+
+
+def split_digits(tokenizer: BertTokenizer) -> BertTokenizer:
+    """The same tokenizer with every digit of a number a token of its own.
+
+    Pieces of several digits, and of digits behind a symbol ("£10"), leave the vocabulary; all other ids stay. Pieces
+    with letters ("1990s") are no numbers and stay.
+
+    Raises:
+        TypeError: a tokenizer of another kind that has such pieces.
+    """
+    vocabulary = tokenizer.get_vocab()
+    single = {t: index for t, index in vocabulary.items() if not re.fullmatch(r"(##)?([0-9]{2,}|[^\w#][0-9]+)", t)}
+    if len(single) == len(vocabulary):
+        return tokenizer
+    if not isinstance(tokenizer, BertTokenizer):
+        raise TypeError(f"needed a BertTokenizer, got a {type(tokenizer).__name__}: start from a BERT checkpoint")
+    split = BertTokenizer(
+        vocab=single,
+        do_lower_case=tokenizer.do_lower_case,
+        tokenize_chinese_chars=tokenizer.tokenize_chinese_chars,
+        strip_accents=tokenizer.strip_accents,
+        model_max_length=tokenizer.model_max_length,
+        **tokenizer.special_tokens_map,
+    )
+    split.add_tokens([*tokenizer.added_tokens_decoder.values()])  # of the user's own, which texts are split at first
+    return split
 
 
 def digit_places(token_ids: torch.Tensor, digit_ids: Sequence[int], continued_ids: Sequence[int]) -> torch.Tensor:
