@@ -29,7 +29,7 @@ from adapters import add_adapter
 
 ROOT = Path(__file__).parents[1]
 CALC, REVIEWS = "user/calculator", "user/reviews"  # as in conftest.py
-MODULES = ("argument_scorer", "calculator", "candidate_results", "chains", "comparison_search", "digit_places")
+MODULES = ("argument_scorer", "calculator", "candidate_results", "chains", "comparison_search", "digits")
 MODULES += ("losses", "mentions", "pipeline", "quantities", "span_decoding", "symbolic_function", "symbolic_layer")
 CODE = {
     CALC: {f"{name}.py" for name in MODULES}
