@@ -164,9 +164,9 @@ def relevance_loss(
     lets the model learn first.
 
     h_t tells of other tokens than t too, so a target made at the hidden states says little of the words. The trainer
-    can make it at the embeddings instead (`relevance_measure`): with l1 and weight 1 that doubled the agreement with
-    leave-one-out, which no loss here trains on, at the same accuracy, on SST by ten seeds. The tables stand in README,
-    "The relevance loss".
+    can make it at the embeddings instead (`relevance_measure`): with l1 and weight 1 that raised the agreement with
+    leave-one-out, which no loss here trains on, by .2 to .3 on three corpora, on two of them at the same accuracy. The
+    tables stand in README, "The relevance loss".
 
     Args:
         attentions: (B, T) alpha.
