@@ -85,7 +85,7 @@ class CalculatorQAArguments:
     encoder: str = field(default="embedded", metadata={"help": "BERT checkpoint, or `embedded`."})
     dropout: float | None = field(default=None, metadata={"help": "Dropout of the encoder; default: its own."})
     attention_dropout: float | None = field(default=None, metadata={"help": "Of its attention; default: as dropout."})
-    # The next ten are by default those of the encoder's checkpoint, of a plain BERT those of our classes.
+    # The next nine are by default those of the encoder's checkpoint, of a plain BERT those of our classes.
     use_calculator: bool | None = field(default=None, metadata={"help": "False: the span extraction baseline."})
     share_encoder: bool | None = field(default=None, metadata={"help": "One encoder for both passes."})
     search_comparisons: bool | None = field(default=None, metadata={"help": "Learn arguments from comparisons."})

@@ -103,10 +103,10 @@ def load_texts(arguments: RelevanceArguments) -> DatasetDict:
                 "with the columns text and label"
             )
         # In the test split a wrong one would only be met after training.
-        allowed = range(len(label_names(data["train"])))
-        if wrong := [label for label in data[split].unique("label") if label not in allowed]:
+        num_labels = len(label_names(data["train"]))
+        if wrong := [label for label in data[split].unique("label") if label not in range(num_labels)]:
             raise ValueError(
-                f"labels of {arguments.dataset} must be whole numbers from 0 to {allowed[-1]}, the largest of the "
+                f"labels of {arguments.dataset} must be whole numbers from 0 to {num_labels - 1}, the largest of the "
                 f"training texts, got {wrong[0]!r} in {split}"
             )
     return data

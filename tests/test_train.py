@@ -394,6 +394,7 @@ def test_what_a_relevance_run_cannot_read_is_told(texts):
         ("test", -1, "must be whole numbers from 0 to 1, the largest of the training texts, got -1 in test"),
         ("validation", 2, "got 2 in validation"),
         ("train", "good", "must be whole numbers or a ClassLabel"),
+        ("train", -1, "got -1 in train"),
     ],
 )
 def test_labels_that_no_class_has_are_told_before_training(texts, split, label, message):
@@ -415,6 +416,20 @@ def test_a_dataset_without_configurations_is_loaded_by_any_recipe(parse, tmp_pat
     assert {split: rows[:] for split, rows in load_calculator_data(arguments).items()} == {
         split: {name: [value] for name, value in row.items()} for split in ("train", "validation")
     }
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"num_steps": 2}, "report_errors and the scores of drop are for a single step, not for 2"),
+        ({"function": "comparison"}, "report_errors is for arithmetic and changed_comparison, not for comparison"),
+    ],
+)
+def test_errors_that_cannot_be_counted_are_told_before_training(train, options, tmp_path, facts, message):
+    recipe, rest = options["user/calculator"]
+    with pytest.raises(ValueError, match=message):
+        train(recipe, **rest, **facts, report_errors=True, output_dir=tmp_path)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_what_is_not_given_is_that_of_the_checkpoint(train, options, tmp_path):
