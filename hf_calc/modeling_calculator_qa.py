@@ -93,12 +93,24 @@ class CalculatorQAModelOutput(ModelOutput):
     attentions: tuple[torch.Tensor, ...] | None = None
 
 
-class _Step(NamedTuple):
-    """One of several steps: its choice; if answers are given, its candidates' labels and the spans in its result."""
+class _Calculation(NamedTuple):
+    """What there is to read once all is calculated, and of the calculation what the losses and the output need.
 
-    result: SymbolicLayerOutput
-    labels: torch.Tensor | None
+    Args:
+        inputs: of the last pass, each (R * B, T + L, ...).
+        segment_ids: (R * B, T + L).
+        answer_spans: (R * B, S, 2) in text and results, None without answers.
+        choices: the fields of `CalculatorQAModelOutput` on what was chosen.
+        losses: those of the choices by their names there, (B,) each.
+        result: of a single step, all R results.
+    """
+
+    inputs: dict[str, torch.Tensor]
+    segment_ids: torch.Tensor
     answer_spans: torch.Tensor | None
+    choices: dict[str, torch.Tensor]
+    losses: dict[str, torch.Tensor]
+    result: SymbolicLayerOutput | None = None
 
 
 def check_indices(name: str, indices: torch.Tensor, size: int, advice: str) -> None:
@@ -284,124 +296,84 @@ class BertForCalculatorQA(BertPreTrainedModel):
             )
         if token_type_ids is None:
             token_type_ids = token_types(segment_ids, attention_mask)
+        if example_ids is None:
+            example_ids = torch.arange(len(input_ids), device=input_ids.device)
         reader, offset = self.second_encoder, None
         if self.config.digit_places:
             offset = torch.zeros(len(input_ids), dtype=torch.long, device=input_ids.device)
             if self.training:
                 offset.random_(self.config.digit_places // 2 + 1, generator=generator)
-        reader_inputs = {
+        inputs = {
             "inputs_embeds": self._embed(reader, input_ids, offset),
             "attention_mask": attention_mask,
             "token_type_ids": token_type_ids,
             "position_ids": (attention_mask.cumsum(-1) - 1).clamp(min=0),
         }
-        argument_logits = step_argument_logits = argument_index = result_ids = steps = None
-        num_results = 1  # R
+        calculation = _Calculation(inputs, segment_ids, answer_spans, choices={}, losses={})
         if self.config.use_calculator:
-            first_inputs = reader_inputs
             if reader is not self.bert:
-                first_inputs = reader_inputs | {"inputs_embeds": self._embed(self.bert, input_ids, offset)}
+                inputs = inputs | {"inputs_embeds": self._embed(self.bert, input_ids, offset)}
             if self.config.mask_mentions:
-                first_inputs = mask_mentions(first_inputs, mention_positions, mention_ends)
-            hidden = self.bert(**first_inputs).last_hidden_state
+                inputs = mask_mentions(inputs, mention_positions, mention_ends)
+            hidden = self.bert(**inputs).last_hidden_state
             choice = (offset, temperature, gumbel_noise, generator, estimator, num_samples)
             if self.config.num_steps > 1:
-                reader_inputs, segment_ids, steps = self._take_steps(
-                    hidden, reader_inputs, segment_ids, mention_positions, quantity_values, answer_values, choice
-                )
-                argument_logits, *later = (step.result.scores for step in steps)
-                step_argument_logits = tuple(later)
-                argument_index = torch.stack([step.result.index for step in steps], -1)
-                result_ids = torch.cat([step.result.token_ids for step in steps], 1)
-                if answer_spans is not None:
-                    answer_spans = torch.cat([answer_spans, *(step.answer_spans for step in steps)], 1)
+                values = (quantity_values, answer_values)
+                calculation = self._take_steps(calculation, hidden, mention_positions, *values, choice)
             else:
-                kept, all_arguments = None, candidate_arguments
-                scores = self.argument_scorer(gather_mentions(hidden, mention_positions), all_arguments)
-                lowest = torch.finfo(scores.dtype).min
-                if candidate_results is not None:  # over the ceiling, the best alone get results
-                    all_scores = scores.masked_fill(all_arguments[..., 0] < 0, lowest)
-                    kept = all_scores.topk(candidate_results.max_candidates, -1).indices
-                    candidate_arguments = torch.take_along_dim(all_arguments, kept.unsqueeze(-1), 1)
-                    scores, results = scores.gather(1, kept), candidate_results(candidate_arguments)
-                    candidate_ids = results["candidate_ids"]
-                    candidate_answer_spans = results.get("candidate_answer_spans")
-                    argument_labels = results.get("argument_labels")
-                result = self._choose(scores, candidate_ids, choice)
-                argument_logits, argument_index, result_ids = result.scores, result.index, result.token_ids
-                num_results = len(argument_index) // len(input_ids)
-                if kept is not None:  # its place among all
-                    argument_logits = torch.full_like(all_scores, lowest).scatter(1, kept, result.scores)
-                    place = kept.repeat(num_results, 1).gather(1, result.index.clamp(min=0).unsqueeze(-1))
-                    argument_index = torch.where(result.index < 0, -1, place.squeeze(-1))
-                if num_results > 1:
-                    reader_inputs = {name: torch.cat([rows] * num_results) for name, rows in reader_inputs.items()}
-                    segment_ids = torch.cat([segment_ids] * num_results)
-                if self.config.hide_arguments:
-                    chosen, embeds = result.index, reader_inputs["inputs_embeds"]
-                    if not self.training:  # what the scores say, also where another result is given (faithfulness.py)
-                        best, chosen = result.scores.max(-1)
-                        chosen = chosen.masked_fill(best == lowest, -1)
-                    is_hidden = argument_tokens(
-                        chosen, candidate_arguments, mention_positions, mention_ends, embeds.shape[1]
-                    )
-                    reader_inputs["inputs_embeds"] = embeds.masked_fill(is_hidden.unsqueeze(-1), 0.0)
-                reader_inputs, segment_ids = self._append(reader_inputs, segment_ids, result)
-                if answer_spans is not None:
-                    answer_spans = self._chosen_spans(
-                        answer_spans, candidate_answer_spans, result.index, input_ids.shape[1]
-                    )
+                candidates = {
+                    "candidate_arguments": candidate_arguments,
+                    "candidate_ids": candidate_ids,
+                    "candidate_answer_spans": candidate_answer_spans,
+                    "argument_labels": argument_labels,
+                }
+                calculation = self._take_step(
+                    calculation,
+                    gather_mentions(hidden, mention_positions),
+                    (mention_positions, mention_ends),
+                    candidates,
+                    candidate_results,
+                    comparisons,
+                    choice,
+                )
+        inputs, segment_ids = calculation.inputs, calculation.segment_ids
         advice = "cut the passage into shorter windows (`model_max_length` of the tokenizer)"
-        check_indices("positions", reader_inputs["position_ids"], self.config.max_position_embeddings, advice)
-        read = reader(**reader_inputs, output_attentions=output_attentions, output_hidden_states=output_hidden_states)
+        check_indices("positions", inputs["position_ids"], self.config.max_position_embeddings, advice)
+        read = reader(**inputs, output_attentions=output_attentions, output_hidden_states=output_hidden_states)
         logits = linear_fp32(self.qa_outputs, read.last_hidden_state)
         logits = logits.masked_fill((segment_ids < 0).unsqueeze(-1), torch.finfo(logits.dtype).min)
         start_logits, end_logits = logits.unbind(-1)
-
-        loss = end_loss = argument_loss = search_loss = None
-        if example_ids is None:
-            example_ids = torch.arange(len(input_ids), device=input_ids.device)
+        losses = {}
         if answer_spans is not None:
-            same_example = example_ids.unsqueeze(1) == example_ids
-            same_reading = torch.block_diag(*[same_example] * num_results)  # (R * B, R * B)
-            log_likelihood = answer_log_likelihood(start_logits, end_logits, answer_spans, same_reading)
-            losses = -log_likelihood
-            if num_results > 1:
-                losses = sampled_answer_loss(estimator, log_likelihood, answer_spans, result, same_example)
-            loss = end_loss = mean_over_examples(losses, same_example)
-            if steps or (self.config.use_calculator and argument_labels is not None):
-                if steps:
-                    losses = sum(right_argument_loss(step.result.scores, step.labels) for step in steps)
-                else:
-                    losses = argument_cross_entropy(result.scores, argument_labels)
-                argument_loss = mean_over_examples(losses, same_example)
-                loss = end_loss + argument_loss
-            if comparisons is not None:
-                likelihood, explanations = self.comparison_search(
-                    gather_mentions(hidden, mention_positions), **comparisons
-                )
-                scores = argument_logits if kept is None else all_scores  # the search has labels for all candidates
-                likelihood = likelihood + argument_log_likelihood(explanations, all_arguments, scores)
-                search_loss = mean_over_examples(-likelihood, same_example)
-                loss = loss + search_loss
+            losses = self._losses(start_logits, end_logits, calculation, example_ids, estimator)
         return CalculatorQAModelOutput(
-            loss=loss,
-            end_loss=end_loss,
-            argument_loss=argument_loss,
-            search_loss=search_loss,
+            **losses,
+            **calculation.choices,
             start_logits=start_logits,
             end_logits=end_logits,
-            argument_logits=argument_logits,
-            step_argument_logits=step_argument_logits,
-            argument_index=argument_index,
-            result_ids=result_ids,
             segment_ids=segment_ids,
-            position_ids=reader_inputs["position_ids"],
+            position_ids=inputs["position_ids"],
             example_ids=example_ids,
-            reader_embeds=reader_inputs["inputs_embeds"],
+            reader_embeds=inputs["inputs_embeds"],
             hidden_states=read.hidden_states,
             attentions=read.attentions,
         )
+
+    @staticmethod
+    def _losses(
+        start_logits, end_logits, calculation: _Calculation, example_ids, estimator
+    ) -> dict[str, torch.Tensor]:
+        """The parts of the loss, each a mean over examples, and their sum; see `CalculatorQAModelOutput`."""
+        same_example = example_ids.unsqueeze(1) == example_ids
+        num_results = len(start_logits) // len(example_ids)
+        same_reading = torch.block_diag(*[same_example] * num_results)  # (R * B, R * B)
+        spans, result = calculation.answer_spans, calculation.result
+        log_likelihood = answer_log_likelihood(start_logits, end_logits, spans, same_reading)
+        rows = {"end_loss": -log_likelihood} | calculation.losses
+        if num_results > 1:
+            rows["end_loss"] = sampled_answer_loss(estimator, log_likelihood, spans, result, same_example)
+        losses = {name: mean_over_examples(values, same_example) for name, values in rows.items()}
+        return {"loss": sum(losses.values())} | losses
 
     def _embed(self, encoder: BertModel, input_ids: torch.Tensor, offset: torch.Tensor | None) -> torch.Tensor:
         """(B, T) tokens to (B, T, H) word embeddings of an encoder, with those of digits' places."""
@@ -435,10 +407,63 @@ class BertForCalculatorQA(BertPreTrainedModel):
         result = self.symbolic_layer(scores, self._join_places(candidate_ids, offset), embed, *choice)
         return result._replace(token_ids=result.token_ids % self.config.vocab_size)
 
+    def _take_step(
+        self, text: _Calculation, mentions, places: tuple, candidates: dict, make_results, comparisons, choice: tuple
+    ) -> _Calculation:
+        """A single step: the text with the result of one candidate, or of R, behind it.
+
+        Args:
+            text: to read, without a result.
+            mentions: (B, N, H) vectors of the mentions.
+            places: of their first and last tokens, (B, N) each.
+            candidates: the inputs of `forward` that are of candidates; `make_results` is candidate_results there.
+            comparisons: see `forward`.
+            choice: see `_choose`.
+        """
+        all_arguments, kept = candidates["candidate_arguments"], None
+        scores = self.argument_scorer(mentions, all_arguments)
+        lowest = torch.finfo(scores.dtype).min
+        if make_results is not None:  # over the ceiling, the best alone get results
+            all_scores = scores.masked_fill(all_arguments[..., 0] < 0, lowest)
+            kept = all_scores.topk(make_results.max_candidates, -1).indices
+            scores, arguments = scores.gather(1, kept), torch.take_along_dim(all_arguments, kept.unsqueeze(-1), 1)
+            candidates = {"candidate_arguments": arguments} | make_results(arguments)
+        result = self._choose(scores, candidates["candidate_ids"], choice)
+        logits, index = result.scores, result.index
+        num_results = len(index) // len(scores)
+        if kept is None:
+            all_scores = logits
+        else:  # places among all
+            logits = torch.full_like(all_scores, lowest).scatter(1, kept, logits)
+            place = kept.repeat(num_results, 1).gather(1, index.clamp(min=0).unsqueeze(-1))
+            index = torch.where(index < 0, -1, place.squeeze(-1))
+        inputs, segment_ids, answer_spans = text[:3]
+        if num_results > 1:
+            inputs = {name: torch.cat([rows] * num_results) for name, rows in inputs.items()}
+            segment_ids = torch.cat([segment_ids] * num_results)
+        if self.config.hide_arguments:
+            chosen, embeds = result.index, inputs["inputs_embeds"]
+            if not self.training:  # what the scores say, also where another result is given (faithfulness.py)
+                best, chosen = result.scores.max(-1)
+                chosen = chosen.masked_fill(best == lowest, -1)
+            is_hidden = argument_tokens(chosen, candidates["candidate_arguments"], *places, embeds.shape[1])
+            inputs = inputs | {"inputs_embeds": embeds.masked_fill(is_hidden.unsqueeze(-1), 0.0)}
+        if answer_spans is not None:
+            in_results = candidates["candidate_answer_spans"]
+            answer_spans = self._chosen_spans(answer_spans, in_results, result.index, segment_ids.shape[1])
+        losses, labels = {}, candidates.get("argument_labels")
+        if labels is not None:
+            losses["argument_loss"] = argument_cross_entropy(result.scores, labels)
+        if comparisons is not None:  # it has labels for all candidates
+            likelihood, explanations = self.comparison_search(mentions, **comparisons)
+            losses["search_loss"] = -likelihood - argument_log_likelihood(explanations, all_arguments, all_scores)
+        choices = {"argument_logits": logits, "argument_index": index, "result_ids": result.token_ids}
+        return _Calculation(*self._append(inputs, segment_ids, result), answer_spans, choices, losses, result)
+
     def _take_steps(
-        self, hidden, inputs, segment_ids, mention_positions, quantity_values, answer_values, choice: tuple
-    ) -> tuple[dict[str, torch.Tensor], torch.Tensor, list[_Step]]:
-        """Several steps: the inputs of the last pass with its segments, and what each step did.
+        self, text: _Calculation, hidden, mention_positions, quantity_values, answer_values, choice: tuple
+    ) -> _Calculation:
+        """Several steps: the text with all their results behind it.
 
         A step gets its gradient from all that is read behind its result, by the later steps' scores and by the answer.
         It gets none through the values of the results, which decide what the candidates of a later step are and say,
@@ -452,10 +477,11 @@ class BertForCalculatorQA(BertPreTrainedModel):
             raise ValueError(f"num_steps={num_steps} needs an estimator of {', '.join(ONE_RESULT)}; got {estimator}")
         mantissa, decimals = quantity_values.unbind(-1)
         known = Numbers(F.pad(mantissa, (1, 0)), F.pad(decimals, (1, 0), value=-1))  # (B, M), as in chains.py
-        answers = None if answer_values is None else Numbers(*answer_values.unbind(-1))
+        answers = None if text.answer_spans is None else Numbers(*answer_values.unbind(-1))
         positions = F.pad(mention_positions, (1, 0))  # (B, M)
         token_ids = torch.tensor(self.config.calculator_token_ids, device=hidden.device)
-        steps, num_known = [], 1  # nothing, and the results so far
+        inputs, segment_ids, answer_spans = text[:3]
+        results, losses, num_known = [], [], 1  # nothing, and the results so far
         for step in range(num_steps):
             if step:
                 hidden = self.second_encoder(**inputs).last_hidden_state
@@ -467,14 +493,14 @@ class BertForCalculatorQA(BertPreTrainedModel):
             # The [SEP] of doing nothing made it a candidate; it is not read.
             is_nothing = (result.index == NOTHING).unsqueeze(-1)
             result = result._replace(token_ids=result.token_ids.masked_fill(is_nothing, self.config.pad_token_id))
-            written, labels, spans = chosen_results(candidates, result.index), None, None
-            start = segment_ids.shape[1]
+            results.append(result)
+            written, start = chosen_results(candidates, result.index), segment_ids.shape[1]
             if answers is not None:
                 left = num_steps - step
                 labels = step_labels(self.calculator, known, num_known - 1, candidates, answers, left)
+                losses.append(right_argument_loss(result.scores, labels))
                 spans = answer_places(written, answers)
-                spans = torch.where(spans < 0, -1, spans + start)
-            steps.append(_Step(result, labels, spans))
+                answer_spans = torch.cat([answer_spans, torch.where(spans < 0, -1, spans + start)], 1)
             inputs, segment_ids = self._append(inputs, segment_ids, result)
             first = written.spans[..., 0, 0]  # (B, R)
             insert = torch.where(first < 0, 0, first + start), *written.values.select((..., 0))
@@ -483,7 +509,14 @@ class BertForCalculatorQA(BertPreTrainedModel):
                 for old, new in zip((positions, *known), insert, strict=True)
             )
             known, num_known = Numbers(*known), num_known + first.shape[1]
-        return inputs, segment_ids, steps
+        choices = {
+            "argument_logits": results[0].scores,
+            "step_argument_logits": tuple(result.scores for result in results[1:]),
+            "argument_index": torch.stack([result.index for result in results], -1),
+            "result_ids": torch.cat([result.token_ids for result in results], 1),
+        }
+        losses = {"argument_loss": sum(losses)} if losses else {}
+        return _Calculation(inputs, segment_ids, answer_spans, choices, losses)
 
     def _append(self, inputs: dict[str, torch.Tensor], segment_ids: torch.Tensor, result) -> tuple[dict, torch.Tensor]:
         """The second pass's inputs: the result behind the padding, its positions counted on from the last real token.
