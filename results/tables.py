@@ -14,6 +14,7 @@ import yaml
 
 import relevance_tables
 from common import RESULTS, benchmark, interval, link, load, percent, seeds, table
+from hf_calc.plotting import saliency_figure
 
 PAGES = [RESULTS.parent / "README.md", RESULTS / "README.md"]
 EXPERIMENTS = yaml.safe_load((RESULTS.parent / "recipes" / "experiments.yaml").read_text())  # what may not be run yet
@@ -121,6 +122,14 @@ def calculator_saliency() -> str:
             rows.append([*row, *(percent(shares[name]) for name in names)])
     header = ["run", "question", "examples", "of all numbers'", "if each digit had the same", "of all tokens'"]
     return table([*header, "of it on first digits", "on the result, of all tokens'"], rows)
+
+
+def draw_saliency(folder: Path) -> None:
+    """The first validation example of a run, as figure 2: what `hf-calc explain --json` printed (results/saliency)."""
+    for path in sorted((RESULTS / "saliency").glob("*.json")):
+        found = json.loads(path.read_text())
+        figure = saliency_figure(found["tokens"], found["saliency"], found["question"])
+        figure.savefig(folder / f"saliency_{path.stem}.png", dpi=80)
 
 
 def changes(experiments: dict[str, dict]) -> str:
@@ -335,5 +344,6 @@ if __name__ == "__main__":
         sys.exit(f"not the tables of results/ in {', '.join(stale)}: python results/tables.py" if stale else 0)
     for page, text in pages.items():
         page.write_text(text)
+    draw_saliency(RESULTS / "pictures")
     relevance_tables.draw_correlations(RESULTS / "pictures")
     relevance_tables.draw_weights(RESULTS / "pictures")

@@ -82,12 +82,12 @@ def test_what_is_missing_is_run_and_what_was_cut_off_goes_on(call, train, option
         call(*words)
     call("bert_", "--list")
     assert capsys.readouterr().out.splitlines()[-2:] == [
-        "cut off  table 4/bert_generalization-seed0",
-        "not run  table 4/bert_generalization_places-seed0",
+        "cut off  table 4/bert_generalization_lessons-seed0",
+        "not run  table 4/bert_generalization-seed0",
     ]
     assert call(*words) is None
     assert call(*words) is None  # nothing is left to do
-    assert ran == ["bert_generalization", "bert_generalization", "bert_generalization_places"]
+    assert ran == ["bert_generalization_lessons", "bert_generalization_lessons", "bert_generalization"]
     for name in ran[1:]:
         results = json.loads((tmp_path / "results" / "calc" / f"{name}-seed0.json").read_text())
         assert (results["settings"]["use_calculator"], results["steps"], results["scale"]) == (False, 2, "small")
@@ -96,9 +96,9 @@ def test_what_is_missing_is_run_and_what_was_cut_off_goes_on(call, train, option
 
 
 def test_one_that_fails_is_named_and_the_others_run(call, monkeypatch):
-    codes = iter([1, 0])
+    codes = iter([1, 0, 0])  # the second goes on from the first, which is tried again for it
     monkeypatch.setattr(subprocess, "run", lambda command, cwd: subprocess.CompletedProcess(command, next(codes)))
-    assert call("bert_") == "failed: table 4/bert_generalization-seed0; the same command tries again"
+    assert call("bert_") == "failed: table 4/bert_generalization_lessons-seed0; the same command tries again"
     assert next(codes, None) is None
 
 
