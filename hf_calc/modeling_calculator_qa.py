@@ -93,6 +93,17 @@ class CalculatorQAModelOutput(ModelOutput):
     attentions: tuple[torch.Tensor, ...] | None = None
 
 
+class _Choice(NamedTuple):
+    """How the symbolic layer chooses in a call, in its order, behind the offset of digits' places (B,)."""
+
+    offset: torch.Tensor | None
+    temperature: float
+    noise: bool
+    generator: torch.Generator | None
+    estimator: str
+    num_samples: int
+
+
 class _Calculation(NamedTuple):
     """What there is to read once all is calculated, and of the calculation what the losses and the output need.
 
@@ -285,15 +296,18 @@ class BertForCalculatorQA(BertPreTrainedModel):
         """
         if unknown := [name for name, value in kwargs.items() if value is not None]:
             raise TypeError(f"forward got {', '.join(unknown)}: give what CalculatorQAProcessor makes")
-        if (quantity_values is None) != (self.config.num_steps == 1):
+        num_steps = self.config.num_steps
+        if (quantity_values is None) != (num_steps == 1):
             raise ValueError(
-                f"the model has num_steps={self.config.num_steps}, but the inputs are of a processor with "
+                f"the model has num_steps={num_steps}, but the inputs are of a processor with "
                 f"{'1' if quantity_values is None else 'several'}: load both from the same checkpoint"
             )
         if comparisons is not None and not self.config.search_comparisons:
             raise ValueError(
                 "the inputs have comparisons, the model no search_comparisons: make it so, or the collator without"
             )
+        if num_steps > 1 and self.training and estimator in SEVERAL_RESULTS:
+            raise ValueError(f"num_steps={num_steps} needs an estimator of {', '.join(ONE_RESULT)}; got {estimator}")
         if token_type_ids is None:
             token_type_ids = token_types(segment_ids, attention_mask)
         if example_ids is None:
@@ -316,8 +330,8 @@ class BertForCalculatorQA(BertPreTrainedModel):
             if self.config.mask_mentions:
                 inputs = mask_mentions(inputs, mention_positions, mention_ends)
             hidden = self.bert(**inputs).last_hidden_state
-            choice = (offset, temperature, gumbel_noise, generator, estimator, num_samples)
-            if self.config.num_steps > 1:
+            choice = _Choice(offset, temperature, gumbel_noise, generator, estimator, num_samples)
+            if num_steps > 1:
                 values = (quantity_values, answer_values)
                 calculation = self._take_steps(calculation, hidden, mention_positions, *values, choice)
             else:
@@ -393,11 +407,8 @@ class BertForCalculatorQA(BertPreTrainedModel):
         size = self.config.vocab_size
         return encoder.get_input_embeddings()(ids % size) + self.digit_places(ids // size)
 
-    def _choose(self, scores: torch.Tensor, candidate_ids: torch.Tensor, choice: tuple) -> SymbolicLayerOutput:
-        """One candidate of each row, by their scores (B, D).
-
-        `choice` is the offset of the places of digits, and what `SymbolicLayer` takes behind the embedding.
-        """
+    def _choose(self, scores: torch.Tensor, candidate_ids: torch.Tensor, choice: _Choice) -> SymbolicLayerOutput:
+        """One candidate of each row, or R, by their scores (B, D)."""
         check_indices("candidate_ids", candidate_ids, self.config.vocab_size, VOCABULARY_ADVICE)
         offset, *choice = choice
         if offset is None:
@@ -408,7 +419,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
         return result._replace(token_ids=result.token_ids % self.config.vocab_size)
 
     def _take_step(
-        self, text: _Calculation, mentions, places: tuple, candidates: dict, make_results, comparisons, choice: tuple
+        self, text: _Calculation, mentions, places: tuple, candidates: dict, make_results, comparisons, choice: _Choice
     ) -> _Calculation:
         """A single step: the text with the result of one candidate, or of R, behind it.
 
@@ -418,7 +429,6 @@ class BertForCalculatorQA(BertPreTrainedModel):
             places: of their first and last tokens, (B, N) each.
             candidates: the inputs of `forward` that are of candidates; `make_results` is candidate_results there.
             comparisons: see `forward`.
-            choice: see `_choose`.
         """
         all_arguments, kept = candidates["candidate_arguments"], None
         scores = self.argument_scorer(mentions, all_arguments)
@@ -461,20 +471,14 @@ class BertForCalculatorQA(BertPreTrainedModel):
         return _Calculation(*self._append(inputs, segment_ids, result), answer_spans, choices, losses, result)
 
     def _take_steps(
-        self, text: _Calculation, hidden, mention_positions, quantity_values, answer_values, choice: tuple
+        self, text: _Calculation, hidden, mention_positions, quantity_values, answer_values, choice: _Choice
     ) -> _Calculation:
         """Several steps: the text with all their results behind it.
 
         A step gets its gradient from all that is read behind its result, by the later steps' scores and by the answer.
         It gets none through the values of the results, which decide what the candidates of a later step are and say,
         and none from the answer where it did nothing, since nothing of it is read.
-
-        Raises:
-            ValueError: an estimator that takes several results.
         """
-        num_steps, estimator = self.config.num_steps, choice[4]
-        if self.training and estimator in SEVERAL_RESULTS:
-            raise ValueError(f"num_steps={num_steps} needs an estimator of {', '.join(ONE_RESULT)}; got {estimator}")
         mantissa, decimals = quantity_values.unbind(-1)
         known = Numbers(F.pad(mantissa, (1, 0)), F.pad(decimals, (1, 0), value=-1))  # (B, M), as in chains.py
         answers = None if text.answer_spans is None else Numbers(*answer_values.unbind(-1))
@@ -482,7 +486,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
         token_ids = torch.tensor(self.config.calculator_token_ids, device=hidden.device)
         inputs, segment_ids, answer_spans = text[:3]
         results, losses, num_known = [], [], 1  # nothing, and the results so far
-        for step in range(num_steps):
+        for step in range(self.config.num_steps):
             if step:
                 hidden = self.second_encoder(**inputs).last_hidden_state
             room = self.config.max_position_embeddings - inputs["attention_mask"].sum(-1)
@@ -496,7 +500,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
             results.append(result)
             written, start = chosen_results(candidates, result.index), segment_ids.shape[1]
             if answers is not None:
-                left = num_steps - step
+                left = self.config.num_steps - step
                 labels = step_labels(self.calculator, known, num_known - 1, candidates, answers, left)
                 losses.append(right_argument_loss(result.scores, labels))
                 spans = answer_places(written, answers)
