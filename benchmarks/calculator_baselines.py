@@ -34,8 +34,8 @@ def main(arguments: list[str] | None = None) -> None:
     rows = []
     for sizes in sorted({tuple(run[name] for name in SIZES) for run in runs if run.get("dataset") != "drop"}):
         # Rows for validation do not depend on those for training.
-        options = dict(zip(("config_name", "owners", "digits", "seed", "validation_size"), sizes, strict=True))
-        builder = CalculatorQA(train_size=1, **options)
+        names = ("config_name", "owners", "digits", "seed", "validation_size")
+        builder = CalculatorQA(train_size=1, **dict(zip(names, sizes, strict=True)))
         builder.download_and_prepare()
         right = [row["answer"] == answer_as_stated(row) for row in builder.as_dataset(split="validation")]
         rows.append(dict(zip(SIZES, sizes, strict=True)) | {"right": 100 * sum(right) / len(right)})

@@ -1,8 +1,11 @@
 """What the benchmarks share, and that the ways which one of them times compute the same."""
 
+import json
+
 import pytest
 import torch
 
+from benchmarks import calculator_baselines
 from benchmarks.calculator_baselines import answer_as_stated
 from benchmarks.common import in_turn
 from benchmarks.relevance_step import make_losses
@@ -50,3 +53,13 @@ def test_an_answer_that_ignores_transfers_is_of_the_amounts_as_stated(kind, ques
     passage = "Mark has 907 nuts, Anna has 816 nuts, Carl has 702 nuts, Anna gave 224 nuts to Mark."
     row = {"passage": passage, "question": f"{question} Carl or Anna?", "question_type": kind}
     assert answer_as_stated(row) == {"max": "816", "argmax": "Anna"}[kind]
+
+
+def test_the_baseline_of_rows_is_written_once_for_all_runs_on_them(tmp_path, monkeypatch):
+    sizes = {"dataset_config": "max_plain", "owners": 3, "digits": 2, "dataset_seed": 0, "validation_size": 20}
+    (tmp_path / "calc").mkdir()
+    for name, settings in (("one", sizes), ("two", sizes), ("drop", {"dataset": "drop"})):
+        (tmp_path / "calc" / f"{name}.json").write_text(json.dumps({"settings": settings}))
+    monkeypatch.setattr(calculator_baselines, "RESULTS", tmp_path)
+    calculator_baselines.main(["--output", str(tmp_path / "baselines.json")])
+    assert json.loads((tmp_path / "baselines.json").read_text())["rows"] == [sizes | {"right": 100.0}]
