@@ -168,3 +168,12 @@ def test_every_table_stands_on_one_page():
 def test_what_a_page_links_is_there(page):
     links = re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text())
     assert [link for link in links if "://" not in link and not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+def test_an_example_of_a_run_is_drawn_from_what_the_command_line_printed(tmp_path):
+    """All that were printed, and the pages show each."""
+    tables.draw_saliency(tmp_path)
+    drawn = sorted(path.name for path in tmp_path.iterdir())
+    assert drawn == [f"saliency_{path.stem}.png" for path in sorted((tables.RESULTS / "saliency").glob("*.json"))]
+    page = (tables.RESULTS / "README.md").read_text()
+    assert drawn and all(f"](pictures/{name})" in page for name in drawn)
