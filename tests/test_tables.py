@@ -176,4 +176,5 @@ def test_an_example_of_a_run_is_drawn_from_what_the_command_line_printed(tmp_pat
     drawn = sorted(path.name for path in tmp_path.iterdir())
     assert drawn == [f"saliency_{path.stem}.png" for path in sorted((tables.RESULTS / "saliency").glob("*.json"))]
     page = (tables.RESULTS / "README.md").read_text()
-    assert drawn and all(f"](pictures/{name})" in page for name in drawn)
+    assert drawn
+    assert all(f"](pictures/{name})" in page for name in drawn)
