@@ -117,6 +117,17 @@ def settings(arguments, run, given: set[str]) -> dict:
     return {name: plain(value) for name, value in kept.items()}
 
 
+def log_columns(history: list[dict], loss: str) -> dict[str, list[float]]:
+    """The numbers of a log's entries that have this loss, measured ones to four digits: a list of each."""
+    entries = [entry for entry in history if loss in entry]
+    columns = {name: [entry[name] for entry in entries] for name in (entries[0] if entries else ())}
+    return {
+        name: [float(f"{value:.4g}") if isinstance(value, float) else value for value in values]
+        for name, values in columns.items()
+        if isinstance(values[0], int | float)
+    }
+
+
 def dumps(value) -> str:
     """JSON with a line for each entry, but with a list of numbers on one line."""
     return re.sub(r"\[[^][{}\"]*\]", lambda match: " ".join(match[0].split()), json.dumps(value, indent=2))
@@ -195,7 +206,9 @@ def carry_out(family: str, arguments, run, given: set[str]) -> None:
         put_aside(run.output_dir)
     recipe = settings(arguments, run, given)
     trainer.train(resume_from_checkpoint=last_checkpoint(run.output_dir) if resume == "last" else resume)
-    seconds = max(entry["seconds"] for entry in trainer.state.log_history if "seconds" in entry)
+    history = trainer.state.log_history
+    log = {"training": log_columns(history, "loss"), "evaluation": log_columns(history, "eval_loss")}
+    seconds = max(entry["seconds"] for entry in history if "seconds" in entry)
     metrics, rows = score(trainer, data, arguments)
     folder = Path(run.output_dir)
     with replace_files(folder) as new:
@@ -209,6 +222,7 @@ def carry_out(family: str, arguments, run, given: set[str]) -> None:
                 "scale": arguments.scale,
                 "seed": run.seed,
                 "metrics": metrics,
+                "log": log,
                 "settings": recipe,
                 "versions": versions(),
                 "hardware": hardware() | {"processes": run.world_size, "threads": torch.get_num_threads()},

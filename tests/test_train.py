@@ -191,6 +191,10 @@ def test_a_run_leaves_model_predictions_and_results(train, tmp_path):
     assert {"f1", "exact_match", "signed_exact_match", "argument_accuracy", "loss"} <= set(results["metrics"])
     assert {"name": "demo", "family": "calc", "scale": "small", "seed": 7, "steps": 2}.items() <= results.items()
     assert {"settings", "versions", "hardware", "seconds", "predictions_sha256"} <= set(results)
+    log, parts = results["log"]["training"], ("end_loss", "argument_loss", "search_loss")
+    assert log["step"] == [1, 2]
+    assert log["loss"] == pytest.approx([sum(losses) for losses in zip(*map(log.get, parts), strict=True)], rel=1e-3)
+    assert results["log"]["evaluation"] == {}  # the demo scores once, in the end
     use = results["metrics"]["use"]
     assert {name: scores["examples"] for name, scores in use.items()} == {"original": 6, "replaced": 6}
     assert use["original"]["as_is"]["f1"] == results["metrics"]["f1"]
@@ -211,6 +215,7 @@ def test_a_run_leaves_model_predictions_and_results(train, tmp_path):
     train("recipes/calc/demo.yaml", **options, resume_from_checkpoint="last")
     resumed = json.loads((tmp_path / "run" / "results.json").read_text())
     assert resumed["predictions_sha256"] == results["predictions_sha256"]
+    assert resumed["log"]["training"]["loss"] == log["loss"]
 
 
 def test_a_run_whose_calculator_compares_counts_six_arguments(train, tmp_path, monkeypatch):
@@ -258,6 +263,9 @@ def test_a_relevance_run_scores_test_and_validation_and_agreement(train, texts):
     for agreement in metrics["agreement"].values():
         assert agreement["counted"] + agreement["constant"] + agreement["too_short"] == 5
     assert {"relevance_loss", "attention_entropy", "target_entropy"} < metrics["training"].keys()
+    assert results["log"]["evaluation"]["step"] == [6, 12, 18]
+    best = results["log"]["evaluation"]["step"].index(results["best_step"])
+    assert results["log"]["evaluation"]["eval_accuracy"][best] == metrics["validation"]["accuracy"]
     assert results["examples"] == {"train": 24, "validation": 8, "test": 9}
     assert results["settings"]["vectors_sha256"] == hashlib.sha256((texts / "words.vec").read_bytes()).hexdigest()
     assert str(texts) not in json.dumps(results)  # no place on this machine
