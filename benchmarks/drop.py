@@ -2,8 +2,8 @@
 
 For each split: rows, tokens a row, and by type of answer and of question how many rows have one of their answers in
 question or passage, or in the result of one pair of numbers (hf_calc/score_groups.py): the upper bound of a model's
-exact match. All of it also with number words ("three") as numbers. And how many rows have swapped numbers, and for
-which reasons the others have none.
+exact match. All of it also with number words ("three") as numbers. And how many rows have swapped numbers, for which
+reasons the others have none, and what who answers as if nothing had been swapped scores on them.
 """
 
 import argparse
@@ -11,11 +11,15 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import evaluate
+from datasets import Dataset
+
 from benchmarks.common import write
 from dataset_scripts.drop.drop import Drop
 from dataset_scripts.drop.swapped_numbers import swap_numbers
 from hf_calc import CalculatorQAProcessor
 from hf_calc.score_groups import REACHES, reach
+from hf_calc.trainer import METRICS
 
 RESULT = Path(__file__).parents[1] / "results" / "drop" / "reach.json"
 NUMBERS = {"digits": False, "digits_and_words": True}
@@ -27,6 +31,21 @@ def counts(values: list[str], reaches: list[str]) -> dict[str, dict[str, int]]:
     for value, way in zip(values, reaches, strict=True):
         found[value][way] += 1
     return {value: {way: ways[way] for way in REACHES} for value, ways in found.items()}
+
+
+def old_answers(rows: Dataset, swapped: Dataset) -> dict[str, dict[str, float]]:
+    """For each type of the swapped questions how many they are, of how many passages, and what old answers score."""
+    old = {row["id"]: row for row in rows}
+    metric, found = evaluate.load(str(METRICS / "drop_f1"), keep_in_memory=True), {}
+    for kind in sorted(set(swapped["question_type"])):
+        chosen = [row for row in swapped if row["question_type"] == kind]
+        kept = [old[row["id"]] for row in chosen]
+        scores = metric.compute(
+            predictions=[row["answer"][0] for row in kept], references=[row["answer"] for row in chosen]
+        )
+        found[kind] = {"examples": len(kept), "passages": len({row["passage"] for row in kept})}
+        found[kind] |= {name: scores[name] for name in ("exact_match", "f1")}
+    return found
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -53,7 +72,8 @@ def main(arguments: list[str] | None = None) -> None:
         for name, processor in processors.items():
             reaches = reach(processor, rows)
             result[split][name] = {kind: counts(rows[kind], reaches) for kind in ("answer_type", "question_type")}
-        result[split]["swapped"] = swap_numbers(rows)[1]
+        swapped, result[split]["swapped"] = swap_numbers(rows)
+        result[split]["old_answers_to_swapped"] = old_answers(rows, swapped)
         write(options.output, result)
     print(json.dumps(result, indent=2))
 

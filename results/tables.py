@@ -195,27 +195,35 @@ def drop_runs() -> dict[str, dict | None]:
     return {name: runs.get(name) for name in EXPERIMENTS["drop"]}
 
 
+def drop_reach() -> dict:
+    """What of DROP's validation part, not the Hub's, can be answered without a model (benchmarks/drop.py)."""
+    return json.loads((RESULTS / "drop" / "reach.json").read_text())["validation"]
+
+
 def drop_swapped() -> str:
     """Table 1 of Yoshikawa et al.: questions of DROP as they are, and the same with their numbers swapped."""
-    rows = [["the paper's", "comparison", "300", "79.4", "20.2", "-59.2", "-", "-"]]
+    old_answers, rows = drop_reach()["old_answers_to_swapped"], []
+    rows.append(["the paper's", "comparison", "300", "79.4", "20.2", "-59.2", *"---"])
     for name, run in drop_runs().items():
         if run is None:
-            rows.append([name, *["not run"] * 7])
+            rows.append([name, *["not run"] * 8])
             continue
         for kind, as_is in run["metrics"]["by"]["original_numbers"].items():
             swapped = run["metrics"]["by"]["swapped_numbers"][kind]
             scores = [group[name] for name in ("f1", "exact_match") for group in (as_is, swapped)]
             change = f"{scores[1] - scores[0]:+.1f}"
-            figures = map(percent, scores)
-            rows.append([link(run), kind, f"{as_is['examples']:,}", next(figures), next(figures), change, *figures])
+            old = old_answers.get(kind, {})
+            old = percent(old["f1"] if old.get("examples") == as_is["examples"] else None)
+            figures = [*map(percent, scores)]
+            rows.append([link(run), kind, f"{as_is['examples']:,}", *figures[:2], change, old, *figures[2:]])
     header = ["run", "questions", "examples", "F1, as they are", "F1, numbers swapped", "change"]
-    return table([*header, "exact match, as they are", "exact match, swapped"], rows)
+    return table([*header, "F1 of the old answers", "exact match, as they are", "exact match, swapped"], rows)
 
 
 def drop_types() -> str:
     """What can be answered (benchmarks/drop.py) and what was, by type of answer and of question."""
-    reach, run, rows = json.loads((RESULTS / "drop" / "reach.json").read_text()), drop_runs()["drop"], []
-    for column, kinds in reach["validation"]["digits"].items():
+    run, rows = drop_runs()["drop"], []
+    for column, kinds in drop_reach()["digits"].items():
         for kind, ways in kinds.items():
             total = sum(ways.values())
             shares = [percent(100 * ways[way] / total) for way in ("span", "calculation", "none")]

@@ -4,10 +4,12 @@ import json
 
 import pytest
 import torch
+from datasets import Dataset
 
 from benchmarks import calculator_baselines
 from benchmarks.calculator_baselines import answer_as_stated
 from benchmarks.common import in_turn
+from benchmarks.drop import old_answers
 from benchmarks.relevance_step import make_losses
 from hf_relevance import BiLSTMAttentionConfig, BiLSTMAttentionForClassification
 
@@ -63,3 +65,20 @@ def test_the_baseline_of_rows_is_written_once_for_all_runs_on_them(tmp_path, mon
     monkeypatch.setattr(calculator_baselines, "RESULTS", tmp_path)
     calculator_baselines.main(["--output", str(tmp_path / "baselines.json")])
     assert json.loads((tmp_path / "baselines.json").read_text())["rows"] == [sizes | {"right": 100.0}]
+
+
+def test_old_answers_are_scored_by_the_new_ones():
+    """Halves of names count by the words they share; passages are counted before their numbers differ."""
+    rows = [
+        ("1", "comparison", "a", ["the German people"], "a b", ["Irish people"]),
+        ("2", "comparison", "a", ["Irish"], "b a", ["German"]),
+        ("3", "difference", "c", ["12", "twelve"], "d", ["7"]),
+        ("4", "other", "e", ["1"], None, None),
+    ]
+    names = ("id", "question_type", "passage", "answer")
+    old = Dataset.from_list([dict(zip(names, row[:4], strict=True)) for row in rows])
+    new = Dataset.from_list([dict(zip(names, (*row[:2], *row[4:]), strict=True)) for row in rows[:3]])
+    assert old_answers(old, new) == {
+        "comparison": {"examples": 2, "passages": 1, "exact_match": 0, "f1": 25},
+        "difference": {"examples": 1, "passages": 1, "exact_match": 0, "f1": 0},
+    }
