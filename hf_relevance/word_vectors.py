@@ -288,7 +288,7 @@ def train_word_vectors(
         min_count: a word seen less often has no vector of its own; in a binary model it has one by its subwords.
         epochs: how often the texts are read.
         seed: of the training.
-        workers: threads; more than one are faster, but no longer give the same vectors every time.
+        workers: threads; one gives the same vectors every time, up to rounding. More are faster and do not.
 
     Raises:
         ImportError: gensim is missing.

@@ -11,6 +11,7 @@ import yaml
 import reproduce
 
 RUNS = reproduce.read_runs()
+TWO = ("bert_generalization_lessons", "/bert_generalization-")  # the second goes on from the first
 
 
 def test_train_py_understands_every_experiment_and_none_has_anothers_results(train_py, monkeypatch, tmp_path):
@@ -77,10 +78,10 @@ def test_what_is_missing_is_run_and_what_was_cut_off_goes_on(call, train, option
 
     monkeypatch.setattr(subprocess, "run", run)
     little = [f"--{name}={value}" for name, value in options["user/calculator"][1].items()]
-    words = ("bert_", *little, "--save_steps=1", "--eval_strategy=no", "--warmup_steps=0")
+    words = (*TWO, *little, "--save_steps=1", "--eval_strategy=no", "--warmup_steps=0")
     with pytest.raises(KeyboardInterrupt):
         call(*words)
-    call("bert_", "--list")
+    call(*TWO, "--list")
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "cut off  table 4/bert_generalization_lessons-seed0",
         "not run  table 4/bert_generalization-seed0",
@@ -96,9 +97,9 @@ def test_what_is_missing_is_run_and_what_was_cut_off_goes_on(call, train, option
 
 
 def test_one_that_fails_is_named_and_the_others_run(call, monkeypatch):
-    codes = iter([1, 0, 0])  # the second goes on from the first, which is tried again for it
+    codes = iter([1, 0, 0])  # the first is tried again for the second
     monkeypatch.setattr(subprocess, "run", lambda command, cwd: subprocess.CompletedProcess(command, next(codes)))
-    assert call("bert_") == "failed: table 4/bert_generalization_lessons-seed0; the same command tries again"
+    assert call(*TWO) == "failed: table 4/bert_generalization_lessons-seed0; the same command tries again"
     assert next(codes, None) is None
 
 

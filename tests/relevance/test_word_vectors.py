@@ -269,7 +269,7 @@ def test_command_trains_the_words_of_the_tokenizer(gensim, tmp_path, capsys):
     tokenizer = build_tokenizer(TEXTS)
     (first, share), (again, _), (other, _) = (embedding_matrix(tokenizer, output) for output in outputs)
     assert share == 1
-    assert torch.equal(first, again)
+    torch.testing.assert_close(first, again, rtol=0, atol=1e-6)  # where memory lies decides how BLAS rounds
     assert not torch.allclose(first, other)
     assert not read_word_vectors(outputs[0], ["held", "out"]).is_found.any()
 
