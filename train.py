@@ -120,7 +120,7 @@ def settings(arguments, run, given: set[str]) -> dict:
 def log_columns(history: list[dict], loss: str) -> dict[str, list[float]]:
     """The numbers of a log's entries that have this loss, measured ones to four digits: a list of each."""
     entries = [entry for entry in history if loss in entry]
-    columns = {name: [entry[name] for entry in entries] for name in (entries[0] if entries else ())}
+    columns = {name: [entry.get(name) for entry in entries] for name in (entries[0] if entries else ())}
     return {
         name: [float(f"{value:.4g}") if isinstance(value, float) else value for value in values]
         for name, values in columns.items()
