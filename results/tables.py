@@ -41,11 +41,11 @@ PAPER_DIGITS = {
 WAYS = ("function", "mask_mentions", "hide_arguments", "digit_places")  # what the paper's models do not have
 
 
-def ignoring(runs: list[dict]) -> str:
+def ignoring(runs: list[dict], split: str = "validation") -> str:
     """What is right on the rows of runs if transfers are ignored (benchmarks/calculator_baselines.py)."""
     for row in benchmark("calculator_baselines")["rows"]:
-        if all(runs and runs[0]["settings"][name] == value for name, value in row.items() if name != "right"):
-            return percent(row["right"])
+        if runs and row["data"].items() <= runs[0]["settings"].items():
+            return percent(row["right"][split])
     return "-"
 
 
@@ -88,10 +88,11 @@ def calculator_digits(scale: str, group: str) -> str:
         for metrics in ("f1", "argument_accuracy"):
             values = [run["metrics"][metrics] for run in runs if metrics in run["metrics"]]
             row.append(interval(values, 1))
-        rows.append([*row, *([PAPER_DIGITS[key]] if scale == "paper" else []), ignoring(runs)])
+        rows.append([*row, *([PAPER_DIGITS[key]] if scale == "paper" else [])])
+        rows[-1] += [ignoring(runs), ignoring(runs, "train")]
     header = ["run", "data", "beside the paper's", "seeds", "F1", "argument accuracy"]
     header += ["paper, F1 / argument accuracy"] if scale == "paper" else []
-    return table([*header, "transfers ignored"], rows)
+    return table([*header, "transfers ignored", "in training"], rows)
 
 
 def calculator_errors(scale: str) -> str:

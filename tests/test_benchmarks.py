@@ -58,13 +58,15 @@ def test_an_answer_that_ignores_transfers_is_of_the_amounts_as_stated(kind, ques
 
 
 def test_the_baseline_of_rows_is_written_once_for_all_runs_on_them(tmp_path, monkeypatch):
-    sizes = {"dataset_config": "max_plain", "owners": 3, "digits": 2, "dataset_seed": 0, "validation_size": 20}
+    sizes = {"dataset_config": "max_plain", "owners": 3, "digits": 2, "dataset_seed": 0}
+    sizes |= {"train_size": 10, "validation_size": 20}
     (tmp_path / "calc").mkdir()
     for name, settings in (("one", sizes), ("two", sizes), ("drop", {"dataset": "drop"})):
         (tmp_path / "calc" / f"{name}.json").write_text(json.dumps({"settings": settings}))
     monkeypatch.setattr(calculator_baselines, "RESULTS", tmp_path)
     calculator_baselines.main(["--output", str(tmp_path / "baselines.json")])
-    assert json.loads((tmp_path / "baselines.json").read_text())["rows"] == [sizes | {"right": 100.0}]
+    found = json.loads((tmp_path / "baselines.json").read_text())["rows"]
+    assert found == [{"data": sizes, "right": {"train": 100.0, "validation": 100.0}}]
 
 
 def test_old_answers_are_scored_by_the_new_ones():

@@ -126,6 +126,17 @@ def test_missing_runs_are_told(write):
     ]
 
 
+def test_drop_scores_stand_beside_what_can_be_answered_of_the_same_questions_alone(monkeypatch):
+    ways = {"span": 1, "calculation": 3, "none": 0}
+    monkeypatch.setattr(tables, "drop_reach", lambda: {"digits": {"answer_type": {"number": ways, "date": ways}}})
+    scores = {"exact_match": 50.0, "f1": 60.0}
+    by = {"number": scores | {"examples": 4}, "date": scores | {"examples": 5}}
+    for run in (None, {"metrics": {"by": {"answer_type": by}}}):
+        monkeypatch.setattr(tables, "drop_runs", lambda run=run: {"drop": run})
+        figures = [row[-2:] for row in rows(tables.drop_types())]
+        assert figures == [["50.0", "60.0"] if run else ["not run"] * 2, ["not run"] * 2]
+
+
 def test_the_figure_over_weights_is_of_validation_texts(write, tmp_path, monkeypatch):
     drawn = {}
 
