@@ -33,7 +33,8 @@ class CalculatorQATrainingArguments(TrainingArguments):
         final_temperature: at the last of several steps, reached geometrically; None keeps `temperature` throughout.
         gumbel_noise: whether training adds Gumbel noise to the scores; False is plain straight-through.
         estimator: of the gradient for the scores, see `SymbolicLayer`. `reinforce` and `marginal` run the second pass
-            `num_samples` times.
+            `num_samples` times. At argument_loss_weight 0 `gumbel_softmax` learned the arguments from number answers,
+            and those that read one result did not (README, "The calculator").
         num_samples: noises of `gumbel_rao`, results of `reinforce` and `marginal` (at most all there are).
     """
 
