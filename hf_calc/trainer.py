@@ -34,7 +34,7 @@ class CalculatorQATrainingArguments(TrainingArguments):
         gumbel_noise: whether training adds Gumbel noise to the scores; False is plain straight-through.
         estimator: of the gradient for the scores, see `SymbolicLayer`. `reinforce` and `marginal` run the second pass
             `num_samples` times. At argument_loss_weight 0 `gumbel_softmax` learned the arguments from number answers,
-            and those that read one result did not (README, "The calculator").
+            and those that read one result hardly (README, "The calculator").
         num_samples: noises of `gumbel_rao`, results of `reinforce` and `marginal` (at most all there are).
     """
 
