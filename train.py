@@ -117,7 +117,7 @@ def settings(arguments, run, given: set[str]) -> dict:
     return {name: plain(value) for name, value in kept.items()}
 
 
-def log_columns(history: list[dict], loss: str) -> dict[str, list[float]]:
+def log_columns(history: list[dict], loss: str) -> dict[str, list[float | None]]:
     """The numbers of a log's entries that have this loss, measured ones to four digits: a list of each."""
     entries = [entry for entry in history if loss in entry]
     columns = {name: [entry.get(name) for entry in entries] for name in (entries[0] if entries else ())}

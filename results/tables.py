@@ -88,8 +88,8 @@ def calculator_digits(scale: str, group: str) -> str:
         for metrics in ("f1", "argument_accuracy"):
             values = [run["metrics"][metrics] for run in runs if metrics in run["metrics"]]
             row.append(interval(values, 1))
-        rows.append([*row, *([PAPER_DIGITS[key]] if scale == "paper" else [])])
-        rows[-1] += [ignoring(runs), ignoring(runs, "train")]
+        paper = [PAPER_DIGITS[key]] if scale == "paper" else []
+        rows.append([*row, *paper, ignoring(runs), ignoring(runs, "train")])
     header = ["run", "data", "beside the paper's", "seeds", "F1", "argument accuracy"]
     header += ["paper, F1 / argument accuracy"] if scale == "paper" else []
     return table([*header, "transfers ignored", "in training"], rows)
