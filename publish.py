@@ -33,6 +33,7 @@ DATASETS = {
     "imdb": "stanfordnlp/imdb",
     "newsgroups": "SetFit/20_newsgroups",
 }
+ENGLISH = {None, "reviews", *DATASETS}  # None is what calculator_qa generates; of other data the language is not known
 
 
 def read_results(folder: Path) -> dict:
@@ -117,13 +118,14 @@ def render_card(folder: Path, model_id: str, base_id: str | None = None) -> Mode
         FileNotFoundError: the folder has no results.
     """
     results = read_results(folder)
+    is_english = results["settings"]["dataset"] in ENGLISH
     is_calculator, is_adapter = results["family"] == "calc", (folder / ADAPTER).is_file()
     data = ModelCardData(
         model_name=results["name"],
         base_model=base_id,
         library_name="peft" if is_adapter else "transformers",
         license="apache-2.0",
-        language="en",
+        language="en" if is_english else None,
         pipeline_tag="question-answering" if is_calculator else "text-classification",
         tags=["calculator" if is_calculator else "attention", "custom_code", *(["lora"] if is_adapter else [])],
         eval_results=evaluation(results),
@@ -134,6 +136,7 @@ def render_card(folder: Path, model_id: str, base_id: str | None = None) -> Mode
         model_id=model_id,
         citation=(CARDS / "citation.bib").read_text().strip(),
         run=results,
+        is_english=is_english,
         config=read_config(folder),
     )
 
@@ -213,7 +216,7 @@ def push(folder: str | Path, repo_id: str, private: bool | None = None, token: s
 
 def push_base(folder: Path, base_id: str, adapter_id: str, private: bool | None, token: str | None) -> CommitInfo:
     """Publishes what an adapter stands on, as it was before training; see `push`."""
-    data = ModelCardData(library_name="transformers", license="apache-2.0", language="en", tags=["custom_code"])
+    data = ModelCardData(library_name="transformers", license="apache-2.0", tags=["custom_code"])
     card = ModelCard.from_template(data, str(CARDS / "base.md"), base_id=base_id, adapter_id=adapter_id)
     files = {name: folder / name for name in check_folder(folder)} | {CARD: str(card).encode()}
     check = partial(check_repository, repo_id=base_id, folder=folder)

@@ -119,7 +119,7 @@ def label_names(texts: Dataset) -> list[str]:
         return label.names
     if "int" not in label.dtype:
         raise ValueError(f"labels must be whole numbers or a ClassLabel of datasets, got {label}: cast them to one")
-    return [*map(str, range(max(texts["label"]) + 1))]
+    return [*map(str, range(max((label for label in texts.unique("label") if label is not None), default=0) + 1))]
 
 
 def build_relevance_model(arguments: RelevanceArguments, texts: Dataset, seed: int):

@@ -112,7 +112,8 @@ def leave_one_out(
         (B, T) differences of probabilities, -1 to 1, in fp64: near 1, fp32 would tie what differs.
     """
     bilstm, is_token = model.bilstm, inputs["attention_mask"].bool()
-    whole = model(**{name: inputs[name] for name in ("input_ids", "attention_mask")}).logits
+    # Not by model(), which accelerate may have put under autocast: the whole is to be rounded as its parts are.
+    whole = model.classifier(bilstm(inputs["input_ids"], inputs["attention_mask"]).pooler_output)
     changes = torch.zeros(is_token.shape, dtype=torch.float64, device=whole.device)
     for row, kept in enumerate(is_token):
         words = bilstm.embed_tokens(inputs["input_ids"][row, kept])  # (n, E)

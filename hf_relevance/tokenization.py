@@ -1,4 +1,4 @@
-"""A word-level tokenizer built from texts, as a stock fast tokenizer that any transformers installation loads."""
+"""A word-level tokenizer built from texts, as a stock fast tokenizer, which transformers loads without our code."""
 
 from collections.abc import Iterable
 

@@ -184,6 +184,7 @@ class RelevanceTrainer(Trainer):
         cross_entropy, outputs = super().compute_loss(
             model, {**read, **options}, return_outputs=True, num_items_in_batch=num_items_in_batch
         )
+        cross_entropy = cross_entropy.mean()  # DataParallel has one a device
         importance, target_score = outputs.gradient_importance, args.relevance_target_score
         if goes_to_words:
             importance = gradient_at_embeddings(bare, outputs, embeddings, target_score, inputs["labels"])

@@ -306,7 +306,8 @@ def train_word_vectors(
             words = splitter.pre_tokenizer.pre_tokenize_str(splitter.normalizer.normalize_str(text))
             corpus.write(" ".join(word for word, _ in words) + "\n")
         corpus.flush()
-        # Skip-gram, alpha and sample are defaults of fastText, not of gensim; in what is not named the two agree.
+        # Skip-gram, alpha and sample are defaults of fastText, not of gensim. In what is not named the two agree, but
+        # for the power of its count by which a word is drawn as a negative: .75 here, .5 there.
         model = FastText(
             corpus_file=corpus.name,
             sg=1,

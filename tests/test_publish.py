@@ -282,7 +282,8 @@ def test_the_card_has_the_numbers_of_the_results_and_no_others(hub, train, folde
 @pytest.mark.parametrize(
     ("repo", "changes", "words"),
     [
-        (CALC, {"dataset": "nuts"}, "from `nuts`, 8 questions"),
+        (CALC, {"dataset": "nuts"}, "Questions from `nuts`, 8 questions"),
+        (CALC, {"dataset": "nuts"}, "It learned from `nuts`: of other\nquestions"),
         (CALC, {"dataset": "drop"}, "in the configuration `max_transfer`:\n8 questions to train on and 5 for valid"),
         (CALC, {"dataset": "drop", "data_dir": "x"}, "plain files, which may be split otherwise than the Hub's:\n8"),
         (CALC, {"dataset": "drop", "add_swapped": True}, "Some training questions come twice, the second"),
@@ -319,6 +320,10 @@ def test_the_card_has_the_numbers_of_the_results_and_no_others(hub, train, folde
         (CALC, {"function": "changed_comparison"}, "says how\nthey compare then, as in `1040 > 302`, and a"),
         (CALC, {"function": "total"}, "in the text, the function `total` returns a string, and a span reader"),
         (REVIEWS, {"relevance_weight": 0.0}, "left to itself"),
+        (REVIEWS, {"vectors_sha256": "0ab"}, "Its word embeddings began with pre-trained vectors (SHA-256 `0ab`). 2"),
+        (REVIEWS, {"vectors_sha256": "0ab"}, "Apache-2.0; the corpus and the vectors have terms of their own."),
+        (REVIEWS, {}, "One run on one corpus, in English; words"),
+        (REVIEWS, {"dataset": "avis"}, "One run on one corpus; words"),
         (REVIEWS, {}, "taught by its gradient"),
     ],
 )
@@ -331,10 +336,20 @@ def test_a_card_has_no_holes(hub, train, folders, repo, changes, words, monkeypa
     card = ModelCard.load(repo)
     assert words in card.text
     assert not re.search(r"\{\{|\}\}|\{%|%\}|None", card.text)
+    assert card.data.language == ("en" if changes.get("dataset") in (None, "drop") else None)
     name = changes.get("dataset", "calculator_qa" if repo == CALC else "reviews")
     assert card.data.eval_results[0].dataset_name == name
     is_the_hubs = name == "drop" and "data_dir" not in changes
     assert card.data.eval_results[0].dataset_type == ("ucinlp/drop" if is_the_hubs else name)
+
+
+def test_a_card_names_labels_that_transformers_does_not_save(train_py, folders):
+    model = AutoModelForSequenceClassification.from_pretrained(folders[REVIEWS])
+    model.config.id2label = {0: "LABEL_0", 1: "LABEL_1"}
+    model.save_pretrained(folders[REVIEWS])
+    assert "id2label" not in json.loads((folders[REVIEWS] / "config.json").read_text())
+    card = train_py["render_card"](folders[REVIEWS], REVIEWS)
+    assert "A classifier of texts into LABEL_0, LABEL_1: word" in card.text
 
 
 @pytest.mark.parametrize("repo", FILES)

@@ -403,6 +403,7 @@ def test_what_a_relevance_run_cannot_read_is_told(texts):
         ("validation", 2, "got 2 in validation"),
         ("train", "good", "must be whole numbers or a ClassLabel"),
         ("train", -1, "got -1 in train"),
+        ("train", None, "got None in train"),
     ],
 )
 def test_labels_that_no_class_has_are_told_before_training(texts, split, label, message):

@@ -71,6 +71,13 @@ def test_leave_one_out_equals_deleting_each_token(make_model, batch, num_labels,
     assert changes.max() > 1e-2
 
 
+def test_leave_one_out_rounds_whole_texts_and_others_alike_after_training_in_bf16(make_model, batch):
+    model = make_model().float()
+    expected = leave_one_out(model, batch)
+    model.forward = torch.autocast("cpu", dtype=torch.bfloat16)(model.forward)  # as accelerate leaves it
+    assert torch.equal(leave_one_out(model, batch), expected)
+
+
 @pytest.mark.parametrize("constant_attention", [False, True])
 @pytest.mark.parametrize("target_score", TARGET_SCORES)
 def test_hidden_gradient_is_what_the_model_trains_on(make_model, batch, target_score, constant_attention):

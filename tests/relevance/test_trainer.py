@@ -356,6 +356,21 @@ def test_predictions_keep_the_order_of_the_rows_and_have_their_scores(train):
     assert output.metrics["test_macro_f1"] == pytest.approx(100 * f1_score(labels, predicted, average="macro"))
 
 
+def test_the_losses_of_several_devices_are_one(train):
+    """What `DataParallel` gathers: a loss a device."""
+    trainer, inputs = train(), COLLATE(TEXTS)
+
+    class TwoDevices(torch.nn.Module):
+        def forward(self, **inputs):
+            outputs = trainer.model(**inputs)
+            outputs.loss = outputs.loss + torch.tensor([-0.1, 0.1])
+            return outputs
+
+    torch.testing.assert_close(
+        trainer.compute_loss(TwoDevices(), dict(inputs)), trainer.compute_loss(trainer.model, dict(inputs))
+    )
+
+
 def test_the_best_model_is_by_accuracy(tmp_path):
     strategies = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True}
     assert RelevanceTrainingArguments(tmp_path, use_cpu=True, **strategies).metric_for_best_model == "accuracy"
