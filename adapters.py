@@ -9,6 +9,7 @@ An LSTM reads its weights inside one kernel, where no adapter reaches them, so t
 it is: the base must be a trained model there. The calculator family may also begin with a bare BERT.
 """
 
+import filecmp
 import importlib.metadata
 from functools import partial
 from pathlib import Path
@@ -52,7 +53,7 @@ def add_adapter(model: PreTrainedModel, processor, family: str, rank: int, folde
 
     Raises:
         ModuleNotFoundError: peft is not installed.
-        ValueError: a rank under 1.
+        ValueError: a rank under 1, or `folder` has an adapter on another base.
     """
     try:
         from peft import LoraConfig, get_peft_model
@@ -67,6 +68,12 @@ def add_adapter(model: PreTrainedModel, processor, family: str, rank: int, folde
             with replace_files(base) as new:
                 model.save_pretrained(new)
                 processor.save_pretrained(new)
+                same, *_ = filecmp.cmpfiles(base, new, [path.name for path in new.iterdir()], shallow=False)
+                if Path(folder, "adapter_config.json").is_file() and len(same) < len([*new.iterdir()]):
+                    raise ValueError(
+                        f"{folder} has an adapter on another base, which it would lose: give another output_dir, or "
+                        "remove this one"
+                    )
     adapted = get_peft_model(model, config, revision=revision)
     # All embeddings are in the base; where some have an adapter, peft would save them again.
     adapted.save_pretrained = partial(adapted.save_pretrained, save_embedding_layers=False)

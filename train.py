@@ -26,7 +26,7 @@ from pathlib import Path
 
 import torch
 import yaml
-from transformers import HfArgumentParser, TrainerCallback, set_seed
+from transformers import HfArgumentParser, TrainerCallback, TrainingArguments, set_seed
 
 from adapters import adapter_settings
 from hf_calc import CalculatorQATrainingArguments
@@ -139,13 +139,15 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
 
 
-def hardware() -> dict[str, str | int]:
-    """The processor, and the accelerator if there is one."""
-    if torch.cuda.is_available():
-        return {"device": torch.cuda.get_device_name(), "cpus": os.cpu_count()}
+def hardware(run: TrainingArguments) -> dict[str, str | int]:
+    """What a run computed on: GPUs of a kind, or all processors of the machine."""
+    threads = {"cpus": os.cpu_count(), "processes": run.world_size, "threads": torch.get_num_threads()}
+    if run.device.type == "cuda":
+        gpus = run.world_size * run.n_gpu
+        return {"device": torch.cuda.get_device_name(run.device), "gpus": gpus} | threads
     cpuinfo = Path("/proc/cpuinfo")
     name = re.search(r"model name\s*: (.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
-    return {"device": name[1] if name else platform.machine(), "cpus": os.cpu_count()}
+    return {"device": name[1] if name else platform.machine()} | threads
 
 
 def last_checkpoint(folder: str) -> str | None:
@@ -225,7 +227,7 @@ def carry_out(family: str, arguments, run, given: set[str]) -> None:
                 "log": log,
                 "settings": recipe,
                 "versions": versions(),
-                "hardware": hardware() | {"processes": run.world_size, "threads": torch.get_num_threads()},
+                "hardware": hardware(run),
                 "seconds": seconds,
                 "steps": trainer.state.global_step,
                 "best_step": trainer.state.best_global_step,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import torch
 from datasets import Dataset, DatasetDict, concatenate_datasets, get_dataset_config_names, load_dataset
 from transformers import AutoConfig
 
@@ -111,8 +112,6 @@ class CalculatorQAArguments:
             raise ValueError(f"add_swapped is for dataset: drop alone, not for {self.dataset}")
         if self.dataset == "drop" and (self.report_errors or self.report_saliency):
             raise ValueError("report_errors and report_saliency are for generated data, not for drop: leave them out")
-        if self.digit_places and self.digit_tokens is False:
-            raise ValueError(f"digit_places={self.digit_places} needs digit_tokens, which alone have a place")
 
     @property
     def scale(self) -> str:
@@ -179,6 +178,10 @@ def build_calculator_trainer(
         replace_numbers(data["validation"].select([0]))  # fails before training where texts cannot be read
     encoder = embedded_encoder() if arguments.encoder == "embedded" else arguments.encoder
     processor = CalculatorQAProcessor.from_pretrained(encoder, **given(arguments, PROCESSOR_FACTS))
+    if arguments.report_saliency:
+        longest = max(data["validation"], key=lambda row: len(row["question"] + row["passage"]))
+        if len(processor(longest["question"], longest["passage"])["input_ids"]) > 1:
+            raise ValueError("report_saliency is for texts of one window: with shorter ones, or without it")
     if processor.num_steps > 1 and (arguments.report_errors or arguments.dataset == "drop"):
         raise ValueError(f"report_errors and the scores of drop are for a single step, not for {processor.num_steps}")
     if arguments.report_errors and processor.function not in ("arithmetic", "changed_comparison"):
@@ -193,8 +196,9 @@ def build_calculator_trainer(
             setattr(arguments, name, getattr(source, name))
     if arguments.dataset is not None:
         arguments.owners = arguments.digits = arguments.train_size = arguments.validation_size = None
-    attention = {"attn_implementation": arguments.attn_implementation}
-    model = BertForCalculatorQA.from_pretrained(encoder, config=config, **attention)
+    # Weights are trained in fp32, also of a checkpoint in half precision; autocast is an option of the run.
+    options = {"attn_implementation": arguments.attn_implementation, "dtype": torch.float32}
+    model = BertForCalculatorQA.from_pretrained(encoder, config=config, **options)
     if arguments.lora_rank:
         model = add_adapter(model, processor, "calc", arguments.lora_rank, run.output_dir, run.should_save)
     trainer = CalculatorQATrainer(
@@ -238,7 +242,8 @@ def score_drop(trainer: CalculatorQATrainer, data: Dataset, answers: list[dict])
     """Scores by type of answer and of question, and before and after numbers are swapped; those rows by type."""
     swapped, left_out = swap_numbers(data)
     place = {row_id: index for index, row_id in enumerate(data["id"])}
-    numbers, by_type = {"original": data.select([place[row_id] for row_id in swapped["id"]]), "swapped": swapped}, {}
+    originals = data.select([place[row_id] for row_id in swapped["id"]])
+    numbers, by_type = {"original": originals, "swapped": swapped} if len(swapped) else {}, {}
     reaches = reach(trainer.processing_class, data)
     by = {column: scores_by(column, data, reaches, answers, trainer.score_answers) for column in DROP_COLUMNS}
     for name, rows in numbers.items():

@@ -126,7 +126,7 @@ def build_relevance_model(arguments: RelevanceArguments, texts: Dataset, seed: i
     """Tokenizer and model for training texts: those of base_model, or new ones."""
     id2label = dict(enumerate(label_names(texts)))
     if arguments.base_model is not None:
-        model = BiLSTMAttentionForClassification.from_pretrained(arguments.base_model)
+        model = BiLSTMAttentionForClassification.from_pretrained(arguments.base_model, dtype=torch.float32)
         if model.config.id2label != id2label:
             raise ValueError(f"{arguments.base_model} has the labels {model.config.id2label}, the data {id2label}")
         arguments.min_frequency = None  # this and the next for the results

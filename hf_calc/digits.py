@@ -20,15 +20,16 @@ from transformers import BertTokenizer
 def split_digits(tokenizer: BertTokenizer) -> BertTokenizer:
     """The same tokenizer with every digit of a number a token of its own.
 
-    Pieces of several digits, and of digits behind a symbol ("£10"), leave the vocabulary; all other ids stay. Pieces
-    with letters ("1990s") are no numbers and stay.
+    Pieces of several digits, and of digits behind a symbol ("£10"), leave the vocabulary; names that no text has keep
+    their ids, so that `len(tokenizer)` stays above all ids. Pieces with letters ("1990s") are no numbers and stay.
 
     Raises:
         TypeError: a tokenizer of another kind that has such pieces.
     """
     vocabulary = tokenizer.get_vocab()
-    single = {t: index for t, index in vocabulary.items() if not re.fullmatch(r"(##)?([0-9]{2,}|[^\w#][0-9]+)", t)}
-    if len(single) == len(vocabulary):
+    several = re.compile(r"(##)?([0-9]{2,}|[^\w#][0-9]+)")
+    single = {f"[dropped {i}]" if several.fullmatch(t) else t: i for t, i in vocabulary.items()}
+    if single == vocabulary:
         return tokenizer
     if not isinstance(tokenizer, BertTokenizer):
         raise TypeError(f"needed a BertTokenizer, got a {type(tokenizer).__name__}: start from a BERT checkpoint")

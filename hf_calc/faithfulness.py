@@ -27,9 +27,10 @@ def calculator_use(trainer, rows, seed: int = 0) -> dict[str, float | dict[str, 
     - as_is: the result of the pair that the model chose.
     - off: none; of several steps, each does nothing.
     - shuffled: that of another example of the batch.
-    - wrong: that of other arguments of the same example, drawn among those whose result reads otherwise and holds no
-      right answer. A step that did nothing still does. Over the ceiling of a `SymbolicFunction` it is drawn among
-      those that are kept, and may hold a right answer, since a batch does not say which results are right.
+    - wrong: that of other arguments of the same example, drawn among those whose result reads otherwise and is no
+      right answer, though an operand may be. A step that did nothing still does. Over the ceiling of a
+      `SymbolicFunction` it is drawn among those that are kept, and may be right, since a batch does not say which
+      results are.
 
     A model that uses the result loses with each of them; one that answers without it keeps its scores.
 

@@ -196,7 +196,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
             self.calculator = Calculator(config.operations)
         if config.digit_places:
             self.digit_places = nn.Embedding(config.digit_places + 1, config.hidden_size, padding_idx=0)
-        ids, pad = config.calculator_token_ids, config.pad_token_id
+        ids, pad = config.calculator_token_ids or [], config.pad_token_id
         if (config.num_steps > 1 or config.digit_places) and (len(ids) != len(TOKENS) or ids[0] != pad):
             raise ValueError(
                 f"calculator_token_ids must be {len(TOKENS)} ids, the first of them {pad} for padding, got {ids}: "
@@ -221,8 +221,8 @@ class BertForCalculatorQA(BertPreTrainedModel):
         if missing and cls.__name__ in (model.config.architectures or []):
             raise ValueError(
                 f"{pretrained_model_name_or_path} is a {cls.__name__} checkpoint but lacks "
-                f"{', '.join(sorted(missing))}: save it again with save_pretrained, or start from a BERT checkpoint "
-                "to train new heads"
+                f"{', '.join(sorted(missing))}: it is damaged, or the configuration asks for what it was trained "
+                "without; leave that out, or start from a BERT checkpoint to train new heads"
             )
         if len(missing) < len(info["missing_keys"]):
             model.reader.load_state_dict(model.bert.state_dict())
@@ -412,8 +412,9 @@ class BertForCalculatorQA(BertPreTrainedModel):
         check_indices("candidate_ids", candidate_ids, self.config.vocab_size, VOCABULARY_ADVICE)
         offset, *choice = choice
         if offset is None:
-            embedding = self.second_encoder.get_input_embeddings().weight
-            return self.symbolic_layer(scores, candidate_ids, embedding, *choice)
+            embedding = self.second_encoder.get_input_embeddings()
+            is_sharded = hasattr(embedding.weight, "full_tensor")  # by FSDP: only the module can look tokens up
+            return self.symbolic_layer(scores, candidate_ids, embedding if is_sharded else embedding.weight, *choice)
         embed = partial(self._embed_joined, self.second_encoder)
         result = self.symbolic_layer(scores, self._join_places(candidate_ids, offset), embed, *choice)
         return result._replace(token_ids=result.token_ids % self.config.vocab_size)

@@ -88,6 +88,16 @@ class CalculatorQATrainer(Trainer):
                 f"processing_class must be a CalculatorQAProcessor, got a {type(self.processing_class).__name__}: "
                 "load it from the model's checkpoint, CalculatorQAProcessor.from_pretrained(...)"
             )
+        if self.args.n_gpu > 1:
+            raise ValueError(
+                f"{self.args.n_gpu} GPUs in one process would be DataParallel, which cannot split texts of several "
+                "windows: run one process a GPU by `accelerate launch`, or show it one (CUDA_VISIBLE_DEVICES=0)"
+            )
+        if self.compute_metrics is not None or not self.args.eval_do_concat_batches:
+            raise ValueError(
+                "answers are scored by score_answers, once all are there: override it in place of compute_metrics, "
+                "and leave eval_do_concat_batches as it is"
+            )
         if self.data_collator is default_data_collator:  # none was given
             comparisons = self.model.config.search_comparisons
             self.data_collator = CalculatorQADataCollator(self.processing_class, comparisons=comparisons)
@@ -113,13 +123,17 @@ class CalculatorQATrainer(Trainer):
                 f"but the model knows {config.vocab_size} and {config.max_position_embeddings}: load both from the "
                 "same checkpoint, or lower model_max_length"
             )
-        for name in ("num_arguments", "num_steps") if config.use_calculator else ():
-            needed, got = self.processing_class.calculation[name], getattr(config, name)
-            if needed != got:
+        for name, needed in self.processing_class.calculation.items() if config.use_calculator else ():
+            got = getattr(config, name)
+            # What a result is made of, the model knows only for several steps, and the digits for their places.
+            is_read = name in ("num_arguments", "num_steps") or config.num_steps > 1 or config.digit_places
+            if is_read and needed != got:
                 raise ValueError(
                     f"the processor, of the function {self.processing_class.function}, has {name}={needed} and the "
                     f"model {got}: give CalculatorQAConfig(..., **processor.calculation)"
                 )
+        if config.digit_places and not self.processing_class.digit_tokens:
+            raise ValueError(f"digit_places={config.digit_places} needs digit_tokens, which alone have a place")
         if self.args.entropy_weight and not config.use_calculator:
             raise ValueError(
                 "entropy_weight is a price on the calculator's choice: leave it 0, or use_calculator=True"
@@ -219,9 +233,10 @@ class CalculatorQATrainer(Trainer):
         self, dataloader, description, prediction_loss_only=None, ignore_keys=None, metric_key_prefix="eval"
     ):
         """Adds `f1`, `exact_match`, `signed_exact_match` and argument accuracies where the dataset has the answers."""
-        output = super().evaluation_loop(dataloader, description, False, ignore_keys, metric_key_prefix)
+        loss_only = self.args.prediction_loss_only  # what is given is so only because there is no compute_metrics
+        output = super().evaluation_loop(dataloader, description, loss_only, ignore_keys, metric_key_prefix)
         rows = dataloader.dataset
-        if "answer" in rows.column_names:
+        if "answer" in rows.column_names and not loss_only:
             metrics = self.score_answers(self.decode_predictions(output.predictions, rows), rows)
             output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in metrics.items()})
         return output

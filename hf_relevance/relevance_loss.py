@@ -157,11 +157,11 @@ def relevance_loss(
 ) -> torch.Tensor:
     """L_r = KL(sigma(g) || alpha), summed over the tokens of a text and averaged over the texts, in fp32.
 
-    The defaults are the poster's form, and **it flattens the attention**, most in long texts, where sigma(g) is almost
-    uniform (see `relevance_target`): agreement falls, with g itself and more so with measures that no loss has seen.
-    `normalizer="l1"` keeps attention peaked, but at weight 1 it costs accuracy in long texts, and runs differ widely:
-    while the scores are near 0 the target is as peaked as later, and means nothing yet. A smaller weight, say 0.1,
-    lets the model learn first.
+    The defaults are the poster's form, and **it flattens the attention** in long texts, where sigma(g) is almost
+    uniform (see `relevance_target`): there agreement falls with g itself, and with measures that no loss has seen in
+    short texts as well. `normalizer="l1"` keeps attention peaked, but costs accuracy at weight 1, and runs differ
+    widely: while the scores are near 0 the target is as peaked as later, and means nothing yet. A smaller weight, say
+    0.1, lets the model learn first.
 
     h_t tells of other tokens than t too, so a target made at the hidden states says little of the words. The trainer
     can make it at the embeddings instead (`relevance_measure`): with l1 and weight 1 that raised the agreement with
@@ -173,8 +173,8 @@ def relevance_loss(
         gradient_importance: (B, T) g, or any other signed measure of what a token is worth.
         attention_mask: (B, T) 1 at tokens, 0 at padding.
         normalizer, temperature: of sigma, see `relevance_target`.
-        detach_target: True takes sigma(g) as given, so that attention alone learns. False lets g give way too: it
-            then agrees better with attention, but an independent measure of importance does not.
+        detach_target: True takes sigma(g) as given, so that attention alone learns. False lets g give way too, so
+            that their agreement says still less.
         direction: `target_to_attention`, the poster's, is KL(sigma(g) || alpha): attention must reach all that the
             target finds important. `attention_to_target` is KL(alpha || sigma(g)): attention must leave what the
             target finds unimportant, and may keep to a part of the rest.

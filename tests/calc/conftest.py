@@ -45,7 +45,7 @@ def processor(tokenizer_dir):
 def sizes(processor):
     """Of a small model without dropout."""
     return {
-        "vocab_size": max(processor.tokenizer.get_vocab().values()) + 1,
+        "vocab_size": len(processor.tokenizer),
         "hidden_size": 32,
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
@@ -68,7 +68,7 @@ def make_model():
     """Makes a small model for a processor."""
 
     def make_model(processor, **facts):
-        vocabulary = max(processor.tokenizer.get_vocab().values()) + 1
+        vocabulary = len(processor.tokenizer)
         sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
         dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
         facts = {"num_arguments": processor.num_arguments, "initializer_range": 0.4} | facts

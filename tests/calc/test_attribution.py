@@ -13,7 +13,7 @@ QUESTION, PASSAGE = "Who has more pens: anna or carl?", "anna has 5 pens, carl h
 
 @pytest.fixture
 def model(processor):
-    vocabulary = max(processor.tokenizer.get_vocab().values()) + 1
+    vocabulary = len(processor.tokenizer)
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     return BertForCalculatorQA(CalculatorQAConfig(vocab_size=vocabulary, **sizes)).double()
 

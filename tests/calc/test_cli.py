@@ -12,7 +12,7 @@ from hf_calc.cli import main
 @pytest.fixture
 def checkpoint(processor, tmp_path):
     """An untrained model in a folder."""
-    vocabulary = max(processor.tokenizer.get_vocab().values()) + 1
+    vocabulary = len(processor.tokenizer)
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     BertForCalculatorQA(CalculatorQAConfig(vocab_size=vocabulary, **sizes)).save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)

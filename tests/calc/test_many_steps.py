@@ -53,7 +53,7 @@ def steps_processor(tokenizer_dir):
 def make_model(steps_processor):
     def make(processor=steps_processor, **facts):
         sizes = {
-            "vocab_size": max(processor.tokenizer.get_vocab().values()) + 1,
+            "vocab_size": len(processor.tokenizer),
             "hidden_size": 32,
             "num_hidden_layers": 2,
             "num_attention_heads": 2,

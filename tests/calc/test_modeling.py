@@ -558,5 +558,10 @@ def test_a_checkpoint_without_its_heads_is_refused(make_model, tmp_path):
     model = make_model()
     kept = {name: p for name, p in model.state_dict().items() if not name.startswith("qa_outputs")}
     model.save_pretrained(tmp_path, state_dict=kept)
-    with pytest.raises(ValueError, match=r"lacks qa_outputs.bias, qa_outputs.weight: save it again"):
+    with pytest.raises(ValueError, match=r"lacks qa_outputs.bias, qa_outputs.weight: it is damaged, or the config"):
         BertForCalculatorQA.from_pretrained(tmp_path)
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"lacks comparison_search.*: .* the configuration asks for what it was"):
+        BertForCalculatorQA.from_pretrained(tmp_path, search_comparisons=True)
+    with pytest.raises(ValueError, match=r"calculator_token_ids must be \d+ ids.*: take processor.calculation"):
+        BertForCalculatorQA.from_pretrained(tmp_path, digit_places=4)

@@ -1,5 +1,6 @@
 """LoRA on the calculator model: what is trained, saved, loaded, merged and published."""
 
+import copy
 import json
 import sys
 
@@ -155,6 +156,17 @@ def test_a_base_that_cannot_be_saved_leaves_the_one_before(sizes, processor, tmp
     add_adapter(models[0], processor, "calc", 2, tmp_path)
     before = contents(tmp_path)
     with full_disk(1000), pytest.raises(OSError, match="File too large"):
+        add_adapter(models[1], processor, "calc", 2, tmp_path)
+    assert contents(tmp_path) == before
+
+
+def test_a_trained_adapter_keeps_its_base(sizes, processor, tmp_path, contents):
+    models = [BertForCalculatorQA(CalculatorQAConfig(**sizes)) for _ in range(2)]
+    again = copy.deepcopy(models[0])
+    add_adapter(models[0], processor, "calc", 2, tmp_path).save_pretrained(tmp_path)
+    before = contents(tmp_path)
+    add_adapter(again, processor, "calc", 4, tmp_path)
+    with pytest.raises(ValueError, match="has an adapter on another base, which it would lose"):
         add_adapter(models[1], processor, "calc", 2, tmp_path)
     assert contents(tmp_path) == before
 

@@ -1,5 +1,6 @@
 """The processor: its tensors against brute force over strings, and answers read back from spans."""
 
+import copy
 import itertools
 import logging
 import math
@@ -95,14 +96,18 @@ def real(spans):
 
 def test_digits_are_tokens_and_other_ids_stay(either, folder):
     original, split = AutoTokenizer.from_pretrained(folder), either.tokenizer
-    assert split.get_vocab().items() <= original.get_vocab().items()
-    dropped = original.get_vocab().keys() - split.get_vocab().keys()
+    before, after = ({index: token for token, index in one.get_vocab().items()} for one in (original, split))
+    dropped = {token for index, token in before.items() if after[index] != token}
+    assert all(after[index] == f"[dropped {index}]" for index, token in before.items() if token in dropped)
     assert {"12", "100", "##34", "##00", "£10", f"##{MINUS}1"} <= dropped
     assert all(re.search(r"[0-9]", piece) and not re.search(r"[a-z]", piece) for piece in dropped)
     assert split.tokenize("123 in the 1990s") == ["1", "##2", "##3", *original.tokenize("in the 1990s")]
     text = "How many yards has the na\u00efve Anna? \U0001f642 3rd: 5 - 7 [SEP]"
     assert split(text)["input_ids"] == original(text)["input_ids"]
-    assert len(split) < len(original) <= max(split.get_vocab().values()) + 1
+    assert before.keys() == after.keys() == {*range(len(split))}
+    split = copy.deepcopy(split)
+    split.add_tokens(["[NUM]"])
+    assert split.convert_tokens_to_ids("[NUM]") == len(original)
 
 
 def test_every_digit_of_a_number_has_its_own_offsets(either):

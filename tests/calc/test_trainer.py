@@ -49,7 +49,7 @@ def make_trainer(processor, folder, facts=(), num_steps=1, function="arithmetic"
     steps = {"num_steps": num_steps, "result_tokens": (512 - 96) // num_steps, "function": function}
     processor = CalculatorQAProcessor(processor.tokenizer, stride=8, **steps)
     facts = dict(facts) | processor.calculation
-    vocabulary = max(processor.tokenizer.get_vocab().values()) + 1
+    vocabulary = len(processor.tokenizer)
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     torch.manual_seed(0)
@@ -303,6 +303,40 @@ def test_processor_of_another_vocabulary_is_refused(processor, tmp_path):
         with pytest.raises(ValueError, match="load both from the same checkpoint"):
             CalculatorQATrainer(model=trainer.model, args=trainer.args, processing_class=processor)
         setattr(trainer.model.config, name, right)
+
+
+def test_what_the_processor_of_several_steps_calculates_is_what_the_model_does(processor, tmp_path):
+    trainer = make_trainer(processor, tmp_path, num_steps=2)
+    for operations in (["-", "+"], ["+", "-", "*"]):
+        trainer.model.config.operations = operations
+        with pytest.raises(ValueError, match=r"has operations=\['\+', '-'\] and the model \['"):
+            CalculatorQATrainer(model=trainer.model, args=trainer.args, processing_class=trainer.processing_class)
+
+
+def test_places_of_digits_need_digits_that_are_tokens(processor, tmp_path):
+    trainer = make_trainer(processor, tmp_path, {"digit_places": 4})
+    trainer.processing_class.digit_tokens = False
+    with pytest.raises(ValueError, match="digit_places=4 needs digit_tokens"):
+        CalculatorQATrainer(model=trainer.model, args=trainer.args, processing_class=trainer.processing_class)
+
+
+def test_what_the_trainer_cannot_do_is_refused(processor, tmp_path, monkeypatch):
+    trainer = make_trainer(processor, tmp_path)
+    given = {"model": trainer.model, "processing_class": trainer.processing_class}
+    with pytest.raises(ValueError, match="in place of compute_metrics"):
+        CalculatorQATrainer(args=trainer.args, compute_metrics=dict, **given)
+    with pytest.raises(ValueError, match="leave eval_do_concat_batches as it is"):
+        make_trainer(processor, tmp_path, eval_do_concat_batches=False)
+    monkeypatch.setattr(CalculatorQATrainingArguments, "n_gpu", 2)
+    with pytest.raises(ValueError, match=r"2 GPUs in one process .* one process a GPU by `accelerate launch`"):
+        CalculatorQATrainer(args=trainer.args, **given)
+
+
+def test_an_evaluation_of_the_loss_alone_answers_nothing(processor, tmp_path):
+    both, loss = (make_trainer(processor, tmp_path, prediction_loss_only=only).evaluate() for only in (False, True))
+    assert "eval_f1" in both
+    assert not any("f1" in name for name in loss)
+    assert loss["eval_loss"] == pytest.approx(both["eval_loss"])
 
 
 def train_and_tell(processor, folder, size):
