@@ -141,13 +141,13 @@ def versions() -> dict[str, str]:
 
 def hardware(run: TrainingArguments) -> dict[str, str | int]:
     """What a run computed on: GPUs of a kind, or all processors of the machine."""
-    threads = {"cpus": os.cpu_count(), "processes": run.world_size, "threads": torch.get_num_threads()}
+    counts = {"cpus": os.cpu_count(), "processes": run.world_size, "threads": torch.get_num_threads()}
     if run.device.type == "cuda":
         gpus = run.world_size * run.n_gpu
-        return {"device": torch.cuda.get_device_name(run.device), "gpus": gpus} | threads
+        return {"device": torch.cuda.get_device_name(run.device), "gpus": gpus} | counts
     cpuinfo = Path("/proc/cpuinfo")
     name = re.search(r"model name\s*: (.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
-    return {"device": name[1] if name else platform.machine()} | threads
+    return {"device": name[1] if name else platform.machine()} | counts
 
 
 def last_checkpoint(folder: str) -> str | None:

@@ -189,3 +189,9 @@ def test_an_example_of_a_run_is_drawn_from_what_the_command_line_printed(tmp_pat
     page = (tables.RESULTS / "README.md").read_text()
     assert drawn
     assert all(f"](pictures/{name})" in page for name in drawn)
+
+
+@pytest.mark.parametrize(("hardware", "said"), [({}, "16 x H100"), ({"gpus": 2}, "2 x H100")])
+def test_a_run_says_how_many_of_what_it_trained_on(hardware, said):
+    run = {"seconds": 90.0, "hardware": {"device": "H100", "cpus": 16} | hardware}
+    assert common.training(run, 1) == f"1.5 min, {said}"

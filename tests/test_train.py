@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -72,6 +73,16 @@ def test_command_line_wins_over_recipe_and_recipe_over_default(parse, recipe):
     }
     assert arguments.scale == "small"
     assert parse([path, "--owners", "10", "--digits", "7"])[1].scale == "paper"
+
+
+def test_hardware_is_what_the_run_computes_on(train_py, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"a GPU, {device}")
+    run = SimpleNamespace(device=torch.device("cuda:1"), world_size=2, n_gpu=1)
+    counts = {"cpus": os.cpu_count(), "processes": 2, "threads": torch.get_num_threads()}
+    assert train_py["hardware"](run) == {"device": "a GPU, cuda:1", "gpus": 2} | counts
+    run.device = torch.device("cpu")
+    found = train_py["hardware"](run)
+    assert found == {"device": found["device"]} | counts
 
 
 def test_a_run_on_drop_scores_by_type_and_with_swapped_numbers(train, tmp_path):
