@@ -68,8 +68,8 @@ def add_adapter(model: PreTrainedModel, processor, family: str, rank: int, folde
             with replace_files(base) as new:
                 model.save_pretrained(new)
                 processor.save_pretrained(new)
-                same, *_ = filecmp.cmpfiles(base, new, [path.name for path in new.iterdir()], shallow=False)
-                if Path(folder, "adapter_config.json").is_file() and len(same) < len([*new.iterdir()]):
+                _, changed, _ = filecmp.cmpfiles(base, new, [path.name for path in new.iterdir()], shallow=False)
+                if changed and Path(folder, "adapter_config.json").is_file():
                     raise ValueError(
                         f"{folder} has an adapter on another base, which it would lose: give another output_dir, or "
                         "remove this one"
