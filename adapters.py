@@ -19,7 +19,7 @@ from transformers import AutoConfig, PreTrainedModel
 
 from hub import replace_files
 
-BASE = "base"
+ADAPTER, BASE = "adapter_config.json", "base"  # of an adapter's folder
 LORA_HELP = "Rank of a LoRA adapter, trained in place of the model; 0: train the model."
 
 # Of a family: its task in peft, the layers with an adapter (by their whole names), the heads that peft does not know.
@@ -59,6 +59,8 @@ def add_adapter(model: PreTrainedModel, processor, family: str, rank: int, folde
         from peft import LoraConfig, get_peft_model
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("LoRA needs peft: pip install 'hf-calc-relevance[peft]'") from error
+    if rank < 1:
+        raise ValueError(f"the rank must be at least 1, got {rank}")
     config = LoraConfig(r=rank, lora_alpha=2 * rank, **LORA[family])
     revision = published_revision(model)
     if revision is None:
@@ -69,7 +71,7 @@ def add_adapter(model: PreTrainedModel, processor, family: str, rank: int, folde
                 model.save_pretrained(new)
                 processor.save_pretrained(new)
                 _, changed, _ = filecmp.cmpfiles(base, new, [path.name for path in new.iterdir()], shallow=False)
-                if changed and Path(folder, "adapter_config.json").is_file():
+                if changed and Path(folder, ADAPTER).is_file():
                     raise ValueError(
                         f"{folder} has an adapter on another base, which it would lose: give another output_dir, or "
                         "remove this one"

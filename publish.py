@@ -16,12 +16,12 @@ from huggingface_hub import CommitInfo, EvalResult, HfApi, ModelCard, ModelCardD
 from safetensors import SafetensorError, safe_open
 from transformers.dynamic_module_utils import get_relative_imports
 
-from adapters import BASE
+from adapters import ADAPTER, BASE
 from hub import CARD, check_target, commit_files, errors_in_a_line, open_repository
 
 CARDS = Path(__file__).parent / "model_cards"
 RESULTS = "results.json"
-CONFIG, ADAPTER = "config.json", "adapter_config.json"  # of a model, of an adapter
+CONFIG = "config.json"  # of a model
 PUBLISHED = {".safetensors", ".json", ".py"}  # and README.md; never checkpoints, pickles or texts of a corpus
 NEW_SPACE = {CARD, "index.html", "style.css"}  # that the Hub puts into a static Space when it makes one
 SHOWN = {"name", "family", "seed", "metrics", "settings", "hardware", "seconds", "steps", "parameters", "examples"}
@@ -115,7 +115,7 @@ def render_card(folder: Path, model_id: str, base_id: str | None = None) -> Mode
         base_id: the Hub's name of what an adapter stands on.
 
     Raises:
-        FileNotFoundError: the folder has no results.
+        FileNotFoundError, ValueError: the folder has no results, or damaged ones.
     """
     results = read_results(folder)
     is_english = results["settings"]["dataset"] in ENGLISH
@@ -203,6 +203,8 @@ def push(folder: str | Path, repo_id: str, private: bool | None = None, token: s
     if ADAPTER in files:
         adapter = json.loads(files[ADAPTER].read_text())
         base_id = f"{repo_id}-base" if has_base(adapter) else adapter["base_model_name_or_path"]
+        if has_base(adapter):
+            check_folder(folder / BASE)
     card = render_card(folder, repo_id, base_id)
     files[CARD] = str(card).encode()
     check = partial(check_repository, repo_id=repo_id, folder=folder)

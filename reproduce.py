@@ -37,12 +37,12 @@ class Run(NamedTuple):
     after: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.group}/{self.name}-seed{self.seed}"
+        return f"{self.group}/{self.folder}"
 
     @property
     def results(self) -> Path:
         """Its results file, in the folder of all results."""
-        return Path(Path(self.recipe).parent, f"{self.name}-seed{self.seed}.json")
+        return Path(self.recipe).parent / f"{self.folder}.json"
 
     @property
     def folder(self) -> str:
@@ -108,8 +108,9 @@ def main() -> None:
     for wanted in runs:
         if not any(word in str(wanted) for word in words):
             continue
-        if arguments.list or state(wanted, *places) == "done":
-            print(f"{state(wanted, *places):8} {wanted}")
+        now = state(wanted, *places)
+        if arguments.list or now == "done":
+            print(f"{now:8} {wanted}")
             continue
         for run in with_models_before(wanted, runs, places[1]):
             handed_on = [word for word in more if run.group == wanted.group or not word.startswith("--data_dir=")]

@@ -144,17 +144,16 @@ def load_calculator_data(arguments: CalculatorQAArguments) -> DatasetDict:
             swapped, _ = swap_numbers(data["train"])
             data["train"] = concatenate_datasets([data["train"], swapped.remove_columns("changed")])
     elif arguments.dataset is not None:
-        configs = get_dataset_config_names(arguments.dataset)  # one without a name has this one
-        data = load_dataset(arguments.dataset, None if configs == ["default"] else arguments.dataset_config)
+        if get_dataset_config_names(arguments.dataset) == ["default"]:  # that of a dataset without any
+            arguments.dataset_config = "default"
+        data = load_dataset(arguments.dataset, arguments.dataset_config)
         if not {"train", "validation"} <= data.keys():
             raise ValueError(
                 f"{arguments.dataset} has {data.column_names}; it needs the splits train and validation, each with "
                 "the columns question, passage and answer"
             )
     else:
-        names = ("owners", "digits", "train_size", "validation_size")
-        sizes = {name: getattr(arguments, name) for name in names}
-        data = generate(arguments.dataset_config, seed=arguments.dataset_seed, **sizes)
+        data = generate(arguments.dataset_config, seed=arguments.dataset_seed, **given(arguments, PAPER_SCALE))
     lessons = []
     for lesson in arguments.curriculum or ():
         name, *sizes = lesson.split(":")

@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass, field
 
 import torch
-from datasets import ClassLabel, Dataset, DatasetDict, load_dataset
+from datasets import ClassLabel, Dataset, DatasetDict, Value, load_dataset
 from torch.utils.data import DataLoader
 from transformers import AutoTokenizer
 
@@ -106,7 +106,7 @@ def load_texts(arguments: RelevanceArguments) -> DatasetDict:
         num_labels = len(label_names(data["train"]))
         if wrong := [label for label in data[split].unique("label") if label not in range(num_labels)]:
             raise ValueError(
-                f"labels of {arguments.dataset} must be whole numbers from 0 to {num_labels - 1}, the largest of the "
+                f"labels of {arguments.dataset} must be whole numbers from 0 to {num_labels - 1}, the classes of the "
                 f"training texts, got {wrong[0]!r} in {split}"
             )
     return data
@@ -117,7 +117,7 @@ def label_names(texts: Dataset) -> list[str]:
     label = texts.features["label"]
     if isinstance(label, ClassLabel):
         return label.names
-    if "int" not in label.dtype:
+    if not isinstance(label, Value) or "int" not in label.dtype:
         raise ValueError(f"labels must be whole numbers or a ClassLabel of datasets, got {label}: cast them to one")
     return [*map(str, range(max((label for label in texts.unique("label") if label is not None), default=0) + 1))]
 
@@ -135,7 +135,7 @@ def build_relevance_model(arguments: RelevanceArguments, texts: Dataset, seed: i
         return AutoTokenizer.from_pretrained(arguments.base_model), model
     tokenizer = build_tokenizer(texts["text"], arguments.min_frequency)
     if arguments.vectors is not None:
-        vectors, _ = embedding_matrix(tokenizer, arguments.vectors, seed)
+        vectors = embedding_matrix(tokenizer, arguments.vectors, seed)
         arguments.embedding_size = vectors.shape[1]
     model = BiLSTMAttentionForClassification(
         BiLSTMAttentionConfig(

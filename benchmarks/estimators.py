@@ -21,10 +21,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 
 from benchmarks.common import command_line, write
 from hf_calc import SymbolicLayer
-from hf_calc.plotting import estimator_figure
 from hf_calc.symbolic_layer import SEVERAL_RESULTS, combine_samples, log_probabilities
 
 D, L, V, H, ANSWERS = 16, 6, 20, 8, 4
@@ -131,6 +131,30 @@ def label(row: dict) -> str:
     return ", ".join([row["estimator"], *settings])
 
 
+def estimator_figure(labels: list[str], cosines: list[float], deviations: list[float]) -> Figure:
+    """Bias and variance of N estimators as bars side by side.
+
+    Args:
+        labels: their names.
+        cosines: of each mean gradient with the exact one, shown as its distance to 1.
+        deviations: over the norm of the exact gradient.
+    """
+    figure = Figure(figsize=(9, 0.8 + 0.3 * len(labels)), layout="constrained", facecolor="white")
+    panels = {
+        "Bias: 1 - cosine with the exact gradient": [1 - cosine for cosine in cosines],
+        "Standard deviation / norm of the exact": deviations,
+    }
+    for axes, (title, values) in zip(figure.subplots(1, 2, sharey=True), panels.items(), strict=True):
+        bars = axes.barh(range(len(labels)), values, color="#f4821a")
+        axes.bar_label(bars, fmt="{:.2f}", padding=3, fontsize=8)
+        axes.set_title(title, fontsize=10)
+        axes.set_yticks(range(len(labels)), labels)
+        axes.margins(x=0.12)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.invert_yaxis()  # the first on top; shared by both
+    return figure
+
+
 def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("--picture", type=Path, help="PNG file for a picture of them")
@@ -138,8 +162,8 @@ def main() -> None:
     rows = []
     print(f"{'estimator':<42} {'passes':>6} {'of':>10} {'cosine':>7} {'norm':>7} {'deviation':>9}")
     for settings in ROWS:
-        rows.append(row := {"label": ""} | measure(*settings))
-        row["label"] = label(row)
+        row = measure(*settings)
+        rows.append(row := {"label": label(row)} | row)
         figures = f"{row['cosine']:>7.3f} {row['norm']:>7.3f} {row['deviation']:>9.2f}"
         print(f"{row['label']:<42} {row['passes']:>6} {row['objective']:>10} {figures}", flush=True)
     facts = {"torch": torch.__version__, "candidates": D, "toys": TOYS, "draws": DRAWS}

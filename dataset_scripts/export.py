@@ -189,7 +189,7 @@ def check_folder(folder: Path) -> tuple[DatasetCardData, list[str]]:
     return head, shards
 
 
-def push(folder: Path, repo_id: str, private: bool | None = None, token: str | None = None) -> CommitInfo:
+def push(folder: Path, repo_id: str, private: bool | None = None) -> CommitInfo:
     """Publish an exported folder in one commit.
 
     A repository that exists is gone on with if it is empty or holds an export of the same builder, which is replaced.
@@ -198,7 +198,6 @@ def push(folder: Path, repo_id: str, private: bool | None = None, token: str | N
         folder: that `export` wrote.
         repo_id: `user/name`.
         private: of a new repository; by default as the account says.
-        token: by default the one of `hf auth login` or HF_TOKEN.
 
     Raises:
         FileNotFoundError, ValueError: the folder is no whole export, or the name is taken by something else.
@@ -217,7 +216,7 @@ def push(folder: Path, repo_id: str, private: bool | None = None, token: str | N
 
     files = {name: folder / name for name in (*shards, CARD)}
     message = f"Publish {head.pretty_name}"
-    return commit_files(files, repo_id, "dataset", check_repository, message, private, token)
+    return commit_files(files, repo_id, "dataset", check_repository, message, private)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -8,7 +8,8 @@ import torch
 from transformers import BatchEncoding, BertTokenizer
 from transformers.utils import logging
 
-from .quantities import Quantity, find_words
+from .mentions import token_span
+from .quantities import Quantity, find_answers
 from .symbolic_function import SymbolicFunction
 
 logger = logging.get_logger(__name__)
@@ -52,11 +53,6 @@ class CandidateResults:
     ):
         self.function, self.tokenizer, self.find_numbers = function, tokenizer, find_numbers
         self.values, self.rooms, self.answers = values, rooms, answers
-
-    @property
-    def max_candidates(self) -> int:
-        """The ceiling of the function."""
-        return self.function.max_candidates
 
     def __len__(self) -> int:
         return len(self.values)
@@ -103,8 +99,8 @@ class CandidateResults:
                     f"A result of {self.function.name} does not fit behind its window and is no candidate: raise "
                     "result_tokens, or shorten the passage."
                 )
-        pad, width = self.tokenizer.pad_token_id, max(1, *map(len, ids))
-        table = torch.tensor([row + [pad] * (width - len(row)) for row in ids])
+        pad, width = self.tokenizer.pad_token_id, max([1, *(len(ids[chosen]) for chosen in places)])
+        table = torch.tensor([(row + [pad] * (width - len(row)))[:width] for row in ids])
         results = {"candidate_ids": _select(table, places, is_tuple)}
         if self.answers is not None:
             # The answers in a result are looked for once a row.
@@ -122,15 +118,10 @@ class CandidateResults:
     @staticmethod
     def _find_answers(answers, result: str, numbers, encoding: BatchEncoding, place: int) -> list[tuple]:
         """First and last token of every answer in a result, and whether it is what came out: see `is_result`."""
-        wanted = {value for _, value in answers if value is not None}
-        found = {(number.start, number.end) for number in numbers if number.value in wanted}
-        for spelling, value in answers:
-            if value is None:
-                found.update(find_words(result, spelling.strip(), numbers))
         spans = []
-        for start, end in sorted(found):
-            tokens = [encoding.char_to_token(place, character) for character in (start, end - 1)]
-            if None not in tokens:
+        for start, end in sorted(find_answers(result, answers, numbers)):
+            tokens = token_span(encoding, place, 0, start, end)
+            if tokens is not None:
                 spans.append((*tokens, is_result(result, start)))
         return spans
 

@@ -64,7 +64,7 @@ def step_candidates(calculator: Calculator, known: Numbers, room: torch.Tensor) 
     """
     arguments = step_arguments(known.mantissa.shape[1]).to(room.device)
     a, b, is_pair = _operands(known, arguments)
-    results = calculator.encode(Numbers(*(n.flatten() for n in a)), Numbers(*(n.flatten() for n in b)))
+    results = calculator.encode(a, b)
     tokens, mantissa, decimals, spans = (
         field.view(*is_pair.shape, *field.shape[1:]) for field in (results.tokens, *results.values, results.spans)
     )
@@ -158,11 +158,11 @@ def describe_steps(calculator: Calculator, mentions: Sequence[dict], indices: Se
 
 
 def _operands(known: Numbers, arguments: torch.Tensor) -> tuple[Numbers, Numbers, torch.Tensor]:
-    """Both numbers of (D, 2) pairs as fields (B, D), and where the calculator takes both; elsewhere they are 0."""
+    """Both numbers of (D, 2) pairs as fields (B * D,), and where the calculator takes both (B, D); else they are 0."""
     limit = 10 ** (INTEGER_DIGITS + known.decimals.clamp(0, DECIMALS))
     is_operand = (known.decimals >= 0) & (known.decimals <= DECIMALS) & (known.mantissa.abs() < limit)
     is_pair = is_operand[:, arguments].all(-1)
-    a, b = (Numbers(*(field[:, side] * is_pair for field in known)) for side in arguments.T)
+    a, b = (Numbers(*((field[:, side] * is_pair).flatten() for field in known)) for side in arguments.T)
     return a, b, is_pair
 
 
@@ -171,7 +171,7 @@ def _steps_to_answer(
 ) -> torch.Tensor:
     """(B, D) the fewest steps to the answer that begin with each of the (D, 2) pairs, left + 1 where it takes more."""
     a, b, is_pair = _operands(known, arguments)
-    values, valid = calculator.evaluate(Numbers(*(n.flatten() for n in a)), Numbers(*(n.flatten() for n in b)))
+    values, valid = calculator.evaluate(a, b)
     results = values.select((..., 0))  # (B * D, R)
     results = Numbers(results.mantissa, results.decimals.masked_fill(~(valid & is_pair.view(-1, 1)), -1))
     answers = Numbers(*(field.repeat_interleave(is_pair.shape[1], 0) for field in answers))

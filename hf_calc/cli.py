@@ -7,6 +7,7 @@ hf-calc explain MODEL --examples runs/demo/validation.jsonl --row 3 --output sal
 import argparse
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -37,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         example = _example(arguments)
         found = arguments.run(arguments, _load(arguments), example)
     except (OSError, ValueError, ImportError) as error:
-        print("hf-calc:", *str(error).splitlines()[:1], file=sys.stderr)
+        print("hf-calc:", *str(error).split(), file=sys.stderr)
         return 1
     print(json.dumps(found, ensure_ascii=False) if arguments.json else _table(found))
     return 0
@@ -90,7 +91,7 @@ def _load(arguments: argparse.Namespace) -> CalculatorQAPipeline:
     try:
         model = AutoModelForQuestionAnswering.from_pretrained(name)
         processor = AutoProcessor.from_pretrained(name, **{k: v for k, v in given.items() if v is not None})
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise OSError(f"cannot load {name}: {error}") from error
     if not isinstance(processor, CalculatorQAProcessor):
         raise ValueError(
@@ -108,7 +109,9 @@ def _example(arguments: argparse.Namespace) -> dict[str, str]:
     place = arguments.row or 0
     if not 0 <= place < len(lines):
         raise ValueError(f"{arguments.examples} has {len(lines)} rows, counted from 0, and no row {place}")
-    row = json.loads(lines[place])
+    row = None
+    with suppress(json.JSONDecodeError):
+        row = json.loads(lines[place])
     if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("question", "passage")):
         raise ValueError(f"row {place} of {arguments.examples} is no object with a question and a passage")
     gold = {"gold": row["answer"]} if "answer" in row else {}
@@ -134,8 +137,8 @@ def explain(arguments: argparse.Namespace, pipe: CalculatorQAPipeline, example: 
     stem = arguments.output or "saliency"
     picture, page = Path(f"{stem}.png"), Path(f"{stem}.html")
     picture.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(plotting.saliency_html(*what), encoding="utf-8")
     plotting.saliency_figure(*what).savefig(picture, dpi=150)
+    page.write_text(plotting.saliency_html(*what), encoding="utf-8")
     return found | {"pictures": [str(picture), str(page)]}
 
 

@@ -72,6 +72,11 @@ class CalculatorQAConfig(BertConfig):
         if __package__ == "hf_calc":
             kwargs.pop("custom_pipelines", None)
         super().__post_init__(**kwargs)
+        if self.format_version > FORMAT_VERSION:
+            raise ValueError(
+                f"the model has format {self.format_version} and this code reads up to {FORMAT_VERSION}: upgrade "
+                "hf-calc-relevance, or load an older revision of the model"
+            )
         if self.num_arguments < 1:
             raise ValueError(f"num_arguments must be at least 1, got {self.num_arguments}")
         if self.num_steps < 1:
@@ -99,11 +104,6 @@ class CalculatorQAConfig(BertConfig):
             raise ValueError(
                 f"digit_places must be at least 0, and places need calculator_token_ids, got {self.digit_places} and "
                 f"{self.calculator_token_ids}: give CalculatorQAConfig(..., **processor.calculation)"
-            )
-        if self.format_version > FORMAT_VERSION:
-            raise ValueError(
-                f"the model has format {self.format_version} and this code reads up to {FORMAT_VERSION}: upgrade "
-                "hf-calc-relevance, or load an older revision of the model"
             )
 
     def to_dict(self) -> dict:

@@ -4,14 +4,14 @@ Shapes: B rows, each the window of one question and passage that the model reads
 D candidates of K mentions, R results of a row.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import torch
 from transformers import BatchEncoding
 
-from .quantities import Quantity, find_words
+from .quantities import find_answers
 
 
 class TokenMention(NamedTuple):
@@ -48,12 +48,12 @@ class TokenizedRows(NamedTuple):
         """
         spans = []
         for row, spellings in enumerate(answers):
-            values = [value for _, value in spellings]
-            found = {(m.first_token, m.last_token) for m in self.numbers[row] if m.value in values}
-            for spelling, value in spellings:
-                if value is None:
-                    found.update(self._word_spans(row, spelling.strip()))
-            spans.append(sorted(found))
+            found = set()
+            for segment, text in enumerate(self.texts[row]):
+                numbers = [m for m in self.numbers[row] if m.segment == segment]
+                for start, end in find_answers(text, spellings, numbers):
+                    found.add(token_span(self.encoding, row, segment, start, end))
+            spans.append(sorted(found - {None}))
         most = max(1, *map(len, spans))
         return torch.tensor([found + [(-1, -1)] * (most - len(found)) for found in spans])
 
@@ -65,14 +65,6 @@ class TokenizedRows(NamedTuple):
             )
             for name, token, fill in (("mention_positions", "first_token", 0), ("mention_ends", "last_token", -1))
         }
-
-    def _word_spans(self, row: int, words: str) -> Iterator[tuple[int, int]]:
-        """First and last token wherever a row has the words, see `find_words`."""
-        for segment, text in enumerate(self.texts[row]):
-            for start, end in find_words(text, words, [m for m in self.numbers[row] if m.segment == segment]):
-                tokens = _token_span(self.encoding, row, segment, start, end)
-                if tokens is not None:
-                    yield tokens
 
 
 def find_mentions(
@@ -107,7 +99,7 @@ def find_mentions(
         for (value, start, end), kind, segment in found[example]:
             if not 0 <= start < end:
                 raise ValueError(f"a finder found {value!r} at characters {start} to {end}: needed text[start:end]")
-            tokens = _token_span(encoding, row, segment, start, end)
+            tokens = token_span(encoding, row, segment, start, end)
             if tokens is not None:
                 mentions[-1].append(TokenMention(value, kind, segment, start, end, *tokens))
     return mentions
@@ -134,6 +126,11 @@ def argument_tokens(
     return ((first <= token) & (token <= last) & (taken >= 0).unsqueeze(-1)).any(1)
 
 
+def count_tokens(mask: torch.Tensor) -> torch.Tensor:
+    """(B, T) positions over the tokens of a (B, T) mask; padding has that of the token before it."""
+    return (mask.cumsum(-1) - 1).clamp(min=0)
+
+
 def mask_mentions(
     inputs: dict[str, torch.Tensor], positions: torch.Tensor, ends: torch.Tensor
 ) -> dict[str, torch.Tensor]:
@@ -155,25 +152,11 @@ def mask_mentions(
     return inputs | {
         "inputs_embeds": inputs["inputs_embeds"].masked_fill(is_first.unsqueeze(-1), 0.0),
         "attention_mask": mask,
-        "position_ids": (mask.cumsum(-1) - 1).clamp(min=0),
+        "position_ids": count_tokens(mask),
     }
 
 
-def number_value(text: str, find_numbers: Callable[[str], Sequence[Quantity]]) -> Decimal | None:
-    """The value of a text that is a number, perhaps with a currency sign or percent, and nothing else.
-
-    >>> from .quantities import find_quantities
-    >>> number_value(" $1,200 ", find_quantities), number_value("9 yards", find_quantities)
-    (Decimal('1200'), None)
-    """
-    text = text.strip().lstrip("$£€¥").removesuffix("%").strip()
-    numbers = find_numbers(text)
-    if len(numbers) == 1 and (numbers[0].start, numbers[0].end) == (0, len(text)):
-        return numbers[0].value
-    return None
-
-
-def _token_span(encoding: BatchEncoding, row: int, segment: int, start: int, end: int) -> tuple[int, int] | None:
+def token_span(encoding: BatchEncoding, row: int, segment: int, start: int, end: int) -> tuple[int, int] | None:
     """First and last token of characters start..end of a segment; None if the row's window cuts them off."""
     first, last = encoding.char_to_token(row, start, segment), encoding.char_to_token(row, end - 1, segment)
     return None if first is None or last is None else (first, last)

@@ -36,7 +36,7 @@ from .losses import (
     right_argument_loss,
     sampled_answer_loss,
 )
-from .mentions import argument_tokens, mask_mentions
+from .mentions import argument_tokens, count_tokens, mask_mentions
 from .symbolic_layer import ONE_RESULT, SEVERAL_RESULTS, SymbolicLayer, SymbolicLayerOutput
 
 VOCABULARY_ADVICE = "load the processor from the same checkpoint as the model"
@@ -321,7 +321,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
             "inputs_embeds": self._embed(reader, input_ids, offset),
             "attention_mask": attention_mask,
             "token_type_ids": token_type_ids,
-            "position_ids": (attention_mask.cumsum(-1) - 1).clamp(min=0),
+            "position_ids": count_tokens(attention_mask),
         }
         calculation = _Calculation(inputs, segment_ids, answer_spans, choices={}, losses={})
         if self.config.use_calculator:
@@ -436,7 +436,7 @@ class BertForCalculatorQA(BertPreTrainedModel):
         lowest = torch.finfo(scores.dtype).min
         if make_results is not None:  # over the ceiling, the best alone get results
             all_scores = scores.masked_fill(all_arguments[..., 0] < 0, lowest)
-            kept = all_scores.topk(make_results.max_candidates, -1).indices
+            kept = all_scores.topk(make_results.function.max_candidates, -1).indices
             scores, arguments = scores.gather(1, kept), torch.take_along_dim(all_arguments, kept.unsqueeze(-1), 1)
             candidates = {"candidate_arguments": arguments} | make_results(arguments)
         result = self._choose(scores, candidates["candidate_ids"], choice)
@@ -529,17 +529,13 @@ class BertForCalculatorQA(BertPreTrainedModel):
         BERT has two token types: the result shares the passage's.
         """
         is_token = (result.token_ids != self.config.pad_token_id).long()  # (B, L)
-        positions = inputs["attention_mask"].sum(-1, keepdim=True) + torch.arange(
-            is_token.shape[1], device=is_token.device
-        )
-        # The last token of a result is [SEP], no place for an answer.
-        is_text = is_token.roll(-1, dims=1) * is_token
-        is_text[:, -1:] = 0
+        mask = torch.cat([inputs["attention_mask"], is_token], 1)
+        is_text = F.pad(is_token[:, 1:], (0, 1))  # the last token of a result is [SEP], no place for an answer
         appended = {
             "inputs_embeds": torch.cat([inputs["inputs_embeds"], result.embeddings], 1),
-            "attention_mask": torch.cat([inputs["attention_mask"], is_token], 1),
+            "attention_mask": mask,
             "token_type_ids": torch.cat([inputs["token_type_ids"], is_token], 1),
-            "position_ids": torch.cat([inputs["position_ids"], positions * is_token], 1),
+            "position_ids": count_tokens(mask),
         }
         return appended, torch.cat([segment_ids, torch.where(is_text > 0, 2, -1)], 1)
 

@@ -211,7 +211,10 @@ def saliency_figure(tokens, weights, title="Token saliency"):
 
     Source: as for `saliency_html`.
     """
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("pictures need matplotlib: pip install 'hf-calc-relevance[plot]'") from error
 
     segments, largest = _layout(tokens, weights)
     columns = max(90, *(_letters(word) for words in segments for word in words))
@@ -237,36 +240,4 @@ def saliency_figure(tokens, weights, title="Token saliency"):
     height = y + _SIZE + _MARGIN
     figure.set_size_inches(width / 72, height / 72)
     axes.set(xlim=(0, width), ylim=(height, 0))
-    return figure
-
-
-def estimator_figure(labels, cosines, deviations):
-    """Bias and variance of gradient estimators as bars side by side (benchmarks/estimators.py).
-
-    Args:
-        labels (`list[str]`): Names of the N estimators.
-        cosines (array of shape `(N,)`): Cosine of each mean gradient with the exact one, shown as its distance to 1.
-        deviations (array of shape `(N,)`): Standard deviation over the norm of the exact gradient.
-
-    Returns:
-        `matplotlib.figure.Figure`: Unknown to pyplot, so nothing has to be closed.
-
-    Raises:
-        ImportError: If matplotlib is not installed (the extra `plot`).
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 0.8 + 0.3 * len(labels)), layout="constrained", facecolor="white")
-    panels = {
-        "Bias: 1 - cosine with the exact gradient": 1 - np.asarray(cosines),
-        "Standard deviation / norm of the exact": deviations,
-    }
-    for axes, (title, values) in zip(figure.subplots(1, 2, sharey=True), panels.items(), strict=True):
-        bars = axes.barh(range(len(labels)), values, color=_shade(1.0))
-        axes.bar_label(bars, fmt="{:.2f}", padding=3, color=_INK, fontsize=8)
-        axes.set_title(title, color=_INK, fontsize=10)
-        axes.set_yticks(range(len(labels)), labels, color=_INK)
-        axes.margins(x=0.12)
-        axes.spines[["top", "right"]].set_visible(False)
-    axes.invert_yaxis()  # the first on top; shared by both
     return figure

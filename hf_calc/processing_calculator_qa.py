@@ -23,8 +23,8 @@ from .candidate_results import CandidateResults
 from .chains import is_answer
 from .comparison_search import comparison_inputs
 from .digits import split_digits
-from .mentions import TokenizedRows, find_mentions, number_value
-from .quantities import find_quantities
+from .mentions import TokenizedRows, find_mentions
+from .quantities import find_quantities, number_value
 from .span_decoding import SpanPredictions, best_spans, read_span
 from .symbolic_function import SymbolicFunction, resolve
 
@@ -164,8 +164,9 @@ class CalculatorQAProcessor(ProcessorMixin):
             answer_values (B, A, 2), as the fields of `Numbers`.
 
         Raises:
-            ValueError: lists of different lengths, a question that leaves no room for a passage, or comparisons of
-                something else than the functions arithmetic and changed_comparison in a single step.
+            ValueError: lists of different lengths, not as many answers as questions, an answer that is neither a text
+                nor texts, a question that leaves no room for a passage, or comparisons of something else than the
+                functions arithmetic and changed_comparison in a single step.
         """
         is_searched = self.function in ("arithmetic", "changed_comparison") and self.digit_tokens
         if comparisons and (self.num_steps > 1 or not is_searched):

@@ -1,7 +1,7 @@
 """Finding the numbers of a text, each with its exact value and its place."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -77,17 +77,40 @@ def find_quantities(text: str, number_words: bool = False) -> list[Quantity]:
     return [q for q in found if is_calculable(q.value)]
 
 
-def find_words(text: str, words: str, numbers: Sequence[Quantity]) -> Iterator[tuple[int, int]]:
-    """Where a text holds words as whole words, in either case, without cutting one of its numbers.
+def number_value(text: str, find_numbers: Callable[[str], Sequence[Quantity]]) -> Decimal | None:
+    """The value of a text that is a number, perhaps with a currency sign or percent, and nothing else.
 
-    "9 yards" is in "9 yards", but not in "-9 yards" or "1.9 yards".
+    >>> number_value(" $1,200 ", find_quantities), number_value("9 yards", find_quantities)
+    (Decimal('1200'), None)
+    """
+    text = text.strip().lstrip("$£€¥").removesuffix("%").strip()
+    numbers = find_numbers(text)
+    if len(numbers) == 1 and (numbers[0].start, numbers[0].end) == (0, len(text)):
+        return numbers[0].value
+    return None
+
+
+def find_answers(
+    text: str, answers: Sequence[tuple[str, Decimal | None]], numbers: Sequence[Quantity]
+) -> set[tuple[int, int]]:
+    """Where a text holds answers: a number where its value stands, other text as whole words, in either case.
+
+    Words cut none of its numbers: "9 yards" is in "9 yards", but not in "-9 yards" or "1.9 yards".
 
     Args:
-        numbers: of the text, with their first and last character.
+        answers: each with its value if it is a number.
+        numbers: of the text.
+
+    Returns:
+        The characters `text[start:end]` of each.
     """
-    for match in re.finditer(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE) if words else ():
-        if not any(number.start < edge < number.end for number in numbers for edge in match.span()):
-            yield match.span()
+    values = [value for _, value in answers]
+    found = {(number.start, number.end) for number in numbers if number.value in values}
+    for words in (spelling.strip() for spelling, value in answers if value is None):
+        for match in re.finditer(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE) if words else ():
+            if not any(number.start < edge < number.end for number in numbers for edge in match.span()):
+                found.add(match.span())
+    return found
 
 
 def _words_value(match: re.Match) -> Decimal:

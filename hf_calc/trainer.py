@@ -152,15 +152,18 @@ class CalculatorQATrainer(Trainer):
             raise ValueError(f"the {name} set has the columns {rows.column_names} and lacks {', '.join(missing)}")
         if not len(rows):
             raise ValueError(f"the {name} set has no rows")
+        for column in ("question", "passage"):
+            if wrong := [place for place, text in enumerate(rows[column]) if not isinstance(text, str)]:
+                raise ValueError(f"the {name} set has no text as {column} of row {wrong[0]}")
         try:
             as_spellings(rows["answer"])
             self.processing_class.check_questions(rows["question"])
         except ValueError as error:
             raise ValueError(f"the {name} set cannot be used: {error}") from error
 
-    def _check_answers_stand_somewhere(self, sample: int = 256) -> None:
+    def _check_answers_stand_somewhere(self) -> None:
         """Fails before the first step where training could learn nothing."""
-        size = min(sample, len(self.train_dataset))
+        size = min(256, len(self.train_dataset))
         batch = self.data_collator([self.train_dataset[row] for row in range(size)])
         if self.model.config.search_comparisons and "comparisons" not in batch:
             raise ValueError("a model with search_comparisons needs CalculatorQADataCollator(..., comparisons=True)")

@@ -1,15 +1,16 @@
 """What each token is worth to a prediction, by three measures to hold attention against.
 
-The first is what the relevance loss trains on by default, so a trained model agrees with it by construction; the other
-two were not trained on, and tell whether attention has learned anything that they know of (Jain and Wallace 2019,
-section 4). With `relevance_measure="embedding_gradient"` the second is trained on, and leave-one-out alone is
+The first is the model's own `gradient_importance`, h_t . dy/dh_t at the hidden states of the BiLSTM, the measure of
+Kitada and Iyatomi. The relevance loss trains on it by default, so a trained model agrees with it by construction; the
+other two were not trained on, and tell whether attention has learned anything that they know of (Jain and Wallace
+2019, section 4). With `relevance_measure="embedding_gradient"` the second is trained on, and leave-one-out alone is
 independent; it changes the text itself, and no loss here trains on it.
 All are signed: a positive token speaks for the prediction (of the target score `loss`, against the label). The
 `attention_agreement` metric compares magnitudes.
 
-Each takes a `BiLSTMAttentionForClassification` and a batch of `BiLSTMAttentionDataCollator`, and returns one score a
-token, (B, T), zero at padding, without a graph; the model's own gradients stay as they were. `attention_agreement`
-holds a model's attention against all three.
+The other two take a `BiLSTMAttentionForClassification` and a batch of `BiLSTMAttentionDataCollator`, and return one
+score a token, (B, T), zero at padding, without a graph; the model's own gradients stay as they were.
+`attention_agreement` holds a model's attention against all three.
 """
 
 from collections.abc import Iterable
@@ -25,27 +26,6 @@ from .relevance_loss import score_gradient
 AGREEMENT = Path(__file__).parent / "metrics" / "attention_agreement"
 
 
-@torch.no_grad()
-def hidden_gradient(
-    model: BiLSTMAttentionForClassification,
-    inputs: dict[str, torch.Tensor],
-    target_score: str = "logit_margin",
-    constant_attention: bool = False,
-) -> torch.Tensor:
-    """h_t . dy/dh_t at the hidden states h of the BiLSTM: the measure of Kitada and Iyatomi, trained by their loss.
-
-    Args:
-        model, inputs: see the module; inputs with labels (B,) for the target score `loss`.
-        target_score: the scalar y, see `score_gradient` in relevance_loss.py.
-        constant_attention: leave out what a token does to the attention weights.
-
-    Returns:
-        (B, T).
-    """
-    options = {"target_score": target_score, "constant_attention": constant_attention}
-    return model(**inputs, output_attentions=True, **options).gradient_importance
-
-
 def embedding_gradient(
     model: BiLSTMAttentionForClassification, inputs: dict[str, torch.Tensor], target_score: str = "logit_margin"
 ) -> torch.Tensor:
@@ -56,7 +36,8 @@ def embedding_gradient(
     BiLSTM, so a token also counts for what it does to the hidden states of others.
 
     Args:
-        model, inputs, target_score: see `hidden_gradient`.
+        model, inputs: see the module; inputs with labels (B,) for the target score `loss`.
+        target_score: the scalar y, see `score_gradient` in relevance_loss.py.
 
     Returns:
         (B, T).
@@ -167,10 +148,10 @@ def attention_agreement(
     Args:
         model: is set to evaluation.
         batches: for the model, on its device; cheapest if texts of one batch are about equally long.
-        target_score, constant_attention: see `hidden_gradient`.
+        target_score, constant_attention: see `BiLSTMAttentionForClassification.forward`.
 
     Returns:
-        For each measure, by its function's name, the results of the metric `attention_agreement`.
+        For hidden_gradient, embedding_gradient and leave_one_out the results of the metric `attention_agreement`.
     """
     model.eval()
     options = {"target_score": target_score, "constant_attention": constant_attention}

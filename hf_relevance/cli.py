@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.output is not None:
             draw(found, Path(arguments.output))
     except (OSError, ValueError, ImportError) as error:
-        print("hf-relevance:", *str(error).splitlines()[:1], file=sys.stderr)
+        print("hf-relevance:", *str(error).split(), file=sys.stderr)
         return 1
     print(json.dumps(found, ensure_ascii=False) if arguments.json else as_table(found))
     return 0
@@ -60,7 +60,7 @@ def explain(name: str, text: str) -> dict:
     try:
         model = AutoModelForSequenceClassification.from_pretrained(name).eval()
         tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise OSError(f"cannot load {name}: {error}") from error
     if not isinstance(model, BiLSTMAttentionForClassification):
         raise ValueError(f"{name} holds a {type(model).__name__}, not a BiLSTMAttentionForClassification")
@@ -93,6 +93,6 @@ def draw(found: dict, stem: Path) -> None:
     title = f"{found['label']}, score {found['score']:.3f}"
     what = found["tokens"], found["attention"], found["gradient"], title
     stem.parent.mkdir(parents=True, exist_ok=True)
-    Path(f"{stem}.html").write_text(plotting.attention_gradient_html(*what), encoding="utf-8")
     plotting.attention_gradient_figure(*what).savefig(f"{stem}.png", dpi=150)
+    Path(f"{stem}.html").write_text(plotting.attention_gradient_html(*what), encoding="utf-8")
     print(f"drawn: {stem}.png, {stem}.html", file=sys.stderr)

@@ -1,5 +1,6 @@
 """From a list of tokenized texts to one padded batch."""
 
+import operator
 from dataclasses import dataclass
 
 import torch
@@ -29,8 +30,8 @@ class BiLSTMAttentionDataCollator:
             ValueError: a text without input_ids, a batch where some texts have a class and others none, a class that
                 is no whole number.
         """
-        if any("input_ids" not in feature for feature in features):
-            raise ValueError(f"every text needs input_ids, got columns {sorted(features[0])}: tokenize the data first")
+        if lacking := [feature for feature in features if "input_ids" not in feature]:
+            raise ValueError(f"every text needs input_ids, got columns {sorted(lacking[0])}: tokenize the data first")
         input_ids = torch.nn.utils.rnn.pad_sequence(
             [torch.as_tensor(feature["input_ids"], dtype=torch.int64) for feature in features],
             batch_first=True,
@@ -42,7 +43,8 @@ class BiLSTMAttentionDataCollator:
         batch = {"input_ids": input_ids, "attention_mask": (input_ids != self.tokenizer.pad_token_id).long()}
         labels = [feature.get("labels", feature.get("label")) for feature in features]
         if any(label is not None for label in labels):
-            if any(label is None or int(label) != label for label in labels):
-                raise ValueError(f"labels must be whole numbers, one a text, got {labels}")
-            batch["labels"] = torch.tensor([int(label) for label in labels])
+            try:
+                batch["labels"] = torch.tensor([operator.index(label) for label in labels])
+            except TypeError as error:
+                raise ValueError(f"labels must be whole numbers, one a text, got {labels}") from error
         return batch

@@ -211,7 +211,6 @@ def adversarial_attentions(
 def attention_robustness(
     model: BiLSTMAttentionForClassification,
     batches: Iterable[dict[str, torch.Tensor]],
-    epsilon: float = 0.01,
     threshold: float = 0.5,
 ) -> dict:
     """Both tests over the texts of two tokens or more; a text of one has one attention only.
@@ -219,13 +218,13 @@ def attention_robustness(
     Args:
         model: is set to evaluation.
         batches: for the model, on its device; cheapest if texts of one batch are about equally long.
-        epsilon: see `adversarial_attentions`.
         threshold: a JSD over which an attention counts as another explanation; 0.5 is 72% of the largest there is.
 
     Returns:
         `texts` tested and `too_short` ones; `median_tvd`, of each text the median under permutation, and `max_jsd`, of
-        each the largest divergence within epsilon, both as mean, median and histogram (20 equal bins from 0 to 1 and
-        from 0 to ln 2); `share_over_threshold` of the texts by `max_jsd`, 0 to 1; epsilon and threshold.
+        each the largest divergence that `adversarial_attentions` finds, both as mean, median and histogram (20 equal
+        bins from 0 to 1 and from 0 to ln 2); `share_over_threshold` of the texts by `max_jsd`, 0 to 1; and the
+        threshold.
     """
     model.eval()
     median_tvd, max_jsd, too_short = [], [], 0
@@ -234,14 +233,13 @@ def attention_robustness(
         too_short += int((~is_long).sum())
         frozen = (*read_texts(model, inputs), inputs["attention_mask"])
         median_tvd += permutation_distances(*frozen).quantile(0.5, dim=-1)[is_long].tolist()
-        max_jsd += adversarial_attentions(*frozen, epsilon=epsilon)[1].amax(-1)[is_long].tolist()
+        max_jsd += adversarial_attentions(*frozen)[1].amax(-1)[is_long].tolist()
     return {
         "texts": len(max_jsd),
         "too_short": too_short,
         "median_tvd": _distribution(median_tvd, 1.0),
         "max_jsd": _distribution(max_jsd, math.log(2)),
         "share_over_threshold": float(np.mean(np.array(max_jsd) > threshold)) if max_jsd else 0.0,
-        "epsilon": epsilon,
         "threshold": threshold,
     }
 

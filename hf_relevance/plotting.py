@@ -198,6 +198,15 @@ def _draw_line(axes, x, y, words, means):
         _write(axes, center, y, word.text, family="DejaVu Sans Mono", size=_SIZE, ha="center")
 
 
+def _new_figure(**options):
+    """An empty `matplotlib.figure.Figure`, unknown to pyplot, or an error that says what to install."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("pictures need matplotlib: pip install 'hf-calc-relevance[plot]'") from error
+    return Figure(facecolor="white", **options)
+
+
 def attention_gradient_figure(tokens, attention, gradient, title="Attention and gradient importance"):
     """One text between its attention and its gradient importance as a picture: the same as `attention_gradient_html`.
 
@@ -217,12 +226,10 @@ def attention_gradient_figure(tokens, attention, gradient, title="Attention and 
 
     Source: as for `attention_gradient_html`.
     """
-    from matplotlib.figure import Figure
-
     words, captions, means = _layout(tokens, attention, gradient)
     columns = max(_COLUMNS, *(len(word.text) for word in words))
     width = columns * _LETTER + 2 * _MARGIN
-    figure = Figure(facecolor="white")
+    figure = _new_figure()
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
 
@@ -247,9 +254,7 @@ def attention_gradient_figure(tokens, attention, gradient, title="Attention and 
 
 def _charts(title, height, count=1):
     """A figure with a heading, and its `count` empty charts, one above the other, of the same scale."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, height), facecolor="white", layout="constrained")
+    figure = _new_figure(figsize=(6.4, height), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", size=11, weight="bold", color=_INK)
     charts = figure.subplots(count, sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes in charts:

@@ -45,7 +45,7 @@ class RelevanceTrainingArguments(TrainingArguments):
 
     Raises:
         ValueError: a weight that is negative or not finite, a temperature that is not positive and finite, an option
-            that does not exist, the embedding gradient without relevance_detach_target.
+            that does not exist, the embedding gradient without relevance_detach_target, another `optim` with amsgrad.
     """
 
     learning_rate: float = 1e-3
@@ -56,10 +56,7 @@ class RelevanceTrainingArguments(TrainingArguments):
 
     amsgrad: bool = field(
         default=True,
-        metadata={
-            "help": "Adam with amsgrad and weight decay inside the gradient, as the recipe; false leaves the "
-            "choice to optim."
-        },
+        metadata={"help": "Adam with amsgrad and weight decay inside the gradient, as the recipe; false: see optim."},
     )
     relevance_weight: float = field(
         default=1.0, metadata={"help": "Lambda, the weight of the relevance loss; 0 is plain cross entropy."}
@@ -105,6 +102,8 @@ class RelevanceTrainingArguments(TrainingArguments):
         if self.load_best_model_at_end and self.metric_for_best_model is None:
             self.metric_for_best_model = "accuracy"
         super().__post_init__()
+        if self.amsgrad and self.optim != self.default_optim:
+            raise ValueError(f"optim {self.optim.value} needs amsgrad false: with amsgrad the optimizer is Adam")
         for name in ("relevance_weight", "diversity_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(

@@ -228,15 +228,13 @@ def _read_binary(path: str | Path, words: Sequence[str]) -> WordVectors:
     return WordVectors(vectors, is_found, int(is_found.sum()) - len(own_row))
 
 
-def embedding_matrix(
-    tokenizer: PreTrainedTokenizerBase, path: str | Path, seed: int = 0
-) -> tuple[torch.Tensor, float]:
+def embedding_matrix(tokenizer: PreTrainedTokenizerBase, path: str | Path, seed: int = 0) -> torch.Tensor:
     """Makes the embeddings of a vocabulary from a file of word vectors, and prints how much of it was found.
 
     Padding is zero. Words not found and [UNK] are drawn from a normal distribution around 0 that has the root mean
     square of the vectors found, so that no word stands out by its length. To start a model from them:
 
-        weight, share = embedding_matrix(tokenizer, "vectors.vec")
+        weight = embedding_matrix(tokenizer, "vectors.vec")
         config = BiLSTMAttentionConfig(vocab_size=len(tokenizer), embedding_size=weight.shape[1])
         model = BiLSTMAttentionForClassification(config)
         model.get_input_embeddings().weight.data.copy_(weight)
@@ -247,7 +245,7 @@ def embedding_matrix(
         seed: of the drawn vectors.
 
     Returns:
-        The matrix (vocab_size, E) in fp32, and the share of the vocabulary found, special tokens left out.
+        The matrix (vocab_size, E) in fp32.
 
     Raises:
         ValueError: as `read_word_vectors`, and where no word is found.
@@ -259,21 +257,21 @@ def embedding_matrix(
     if not found:
         raise ValueError(f"none of the {len(vocabulary)} words is in {path}: is it of this language, in lower case?")
     by_subwords = f", {read.by_subwords:,} of them by their subwords alone" if read.by_subwords else ""
-    share = found / len(vocabulary)
-    print(f"{path}: vectors for {found:,} of {len(vocabulary):,} words ({share:.1%}){by_subwords}")
+    share = f"{found:,} of {len(vocabulary):,} words ({found / len(vocabulary):.1%})"
+    print(f"{path}: vectors for {share}{by_subwords}")
     vectors = torch.from_numpy(read.vectors[read.is_found])
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(len(tokenizer), vectors.shape[1], generator=generator) * vectors.square().mean().sqrt()
     weight[torch.tensor(list(vocabulary.values()))[torch.from_numpy(read.is_found)]] = vectors
     weight[tokenizer.pad_token_id] = 0.0
-    return weight, share
+    return weight
 
 
 def train_word_vectors(
     texts: Sequence[str],
     output: str | Path,
     size: int = 300,
-    min_count: int = 5,
+    min_frequency: int = 5,
     epochs: int = 5,
     seed: int = 0,
     workers: int = 1,
@@ -285,14 +283,14 @@ def train_word_vectors(
         output: the file to write, a binary model if it ends in `.bin`, else text (gzipped if it ends in `.gz`); its
             folder is made.
         size: E, numbers a vector.
-        min_count: a word seen less often has no vector of its own; in a binary model it has one by its subwords.
+        min_frequency: a word seen less often has no vector of its own; in a binary model it has one by its subwords.
         epochs: how often the texts are read.
         seed: of the training.
         workers: threads; one gives the same vectors every time, up to rounding. More are faster and do not.
 
     Raises:
         ImportError: gensim is missing.
-        ValueError: no word occurs min_count times.
+        ValueError: no word occurs min_frequency times.
     """
     try:
         from gensim.models import FastText
@@ -300,7 +298,7 @@ def train_word_vectors(
     except ImportError as error:
         raise ImportError("training word vectors needs gensim: pip install 'hf-calc-relevance[vectors]'") from error
     Path(output).parent.mkdir(parents=True, exist_ok=True)  # before the work and not after it
-    splitter = build_tokenizer(texts, min_count).backend_tokenizer
+    splitter = build_tokenizer(texts, min_frequency).backend_tokenizer
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".txt") as corpus:
         for text in texts:
             words = splitter.pre_tokenizer.pre_tokenize_str(splitter.normalizer.normalize_str(text))
@@ -315,7 +313,7 @@ def train_word_vectors(
             sample=1e-4,
             bucket=BUCKET,
             vector_size=size,
-            min_count=min_count,
+            min_count=min_frequency,
             epochs=epochs,
             seed=seed,
             workers=workers,
@@ -343,7 +341,7 @@ def main(arguments: list[str] | None = None):
     parser.add_argument("--exclude", type=Path, nargs="+", default=[], help="files of texts to leave out, as the test")
     parser.add_argument("--output", required=True, help="file to write: .bin with subwords, else text (.vec, .vec.gz)")
     parser.add_argument("--size", type=int, default=300, help="numbers a vector")
-    parser.add_argument("--min_count", type=int, default=5, help="rarer words have no vector")
+    parser.add_argument("--min_frequency", type=int, default=5, help="rarer words have no vector")
     parser.add_argument("--epochs", type=int, default=5, help="times to read the texts")
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     parser.add_argument("--workers", type=int, default=1, help="threads; with more than one no run repeats another")

@@ -35,13 +35,11 @@ MEASURES = ("hidden_gradient", "embedding_gradient", "leave_one_out")
 
 def relevance_form(settings: dict) -> str:
     """The loss of a run, without its weight: `none`, `softmax` (the poster's), `l1`, and what was added to these."""
-    # Runs from before these options have neither.
-    measure = settings.get("relevance_measure", "hidden_gradient")
-    diversity = settings.get("diversity_weight", 0.0)
+    measure, diversity = settings["relevance_measure"], settings["diversity_weight"]
     form = settings["relevance_normalizer"] if settings["relevance_weight"] else "none"
     if settings["relevance_weight"]:
         form += f" of {measure.replace('_', ' ')}" if measure != "hidden_gradient" else ""
-        others = {name: settings.get(name, usual) for name, usual in DEFAULTS.items()}
+        others = {name: settings[name] for name in DEFAULTS}
         form += "".join(f", {name} {value}" for name, value in others.items() if value != DEFAULTS[name])
     return form + (f", diversity {diversity:g}" if diversity else "")
 
@@ -223,9 +221,10 @@ def relevance_small() -> str:
 
 def draw_correlations(folder: Path) -> None:
     """For each corpus how Kendall's tau with the embedding gradient is distributed, all seeds together."""
+    groups = relevance_groups()
     for corpus in POSTER:
         histograms = {}
-        for (name, form, weight), runs in relevance_groups().items():
+        for (name, form, weight), runs in groups.items():
             if name == corpus:
                 counts = [run["metrics"]["agreement"]["embedding_gradient"]["kendall_tau_histogram"] for run in runs]
                 label = "without the loss" if form == "none" else loss_label(form, weight)

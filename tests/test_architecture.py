@@ -40,7 +40,7 @@ RULES = [
     ("hf_*/digits.py", "", SHIPPED),
     ("hf_*/losses.py", ".symbolic_layer", SHIPPED),
     ("hf_*/symbolic_function.py", ".calculator .quantities", SHIPPED),
-    ("hf_*/candidate_results.py", ".quantities .symbolic_function", SHIPPED),
+    ("hf_*/candidate_results.py", ".mentions .quantities .symbolic_function", SHIPPED),
     ("hf_*/span_decoding.py", ".calculator .candidate_results .chains .mentions .symbolic_function", SHIPPED),
     (
         "hf_*/processing_*.py",

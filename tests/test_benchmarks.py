@@ -10,6 +10,7 @@ from benchmarks import calculator_baselines
 from benchmarks.calculator_baselines import answer_as_stated
 from benchmarks.common import in_turn
 from benchmarks.drop import old_answers
+from benchmarks.estimators import estimator_figure
 from benchmarks.relevance_step import make_losses
 from hf_relevance import BiLSTMAttentionConfig, BiLSTMAttentionForClassification
 
@@ -84,3 +85,11 @@ def test_old_answers_are_scored_by_the_new_ones():
         "comparison": {"examples": 2, "passages": 1, "exact_match": 0, "f1": 25},
         "difference": {"examples": 1, "passages": 1, "exact_match": 0, "f1": 0},
     }
+
+
+def test_bars_of_estimators_are_their_numbers():
+    figure = estimator_figure(["one", "two"], [0.75, 1.0], [0.0, 3.0])
+    lengths = [[bar.get_width() for bar in axes.patches] for axes in figure.axes]
+    assert lengths == [[0.25, 0.0], [0.0, 3.0]]
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["one", "two"]
+    assert figure.axes[0].get_ylim()[0] > figure.axes[0].get_ylim()[1]  # the first on top

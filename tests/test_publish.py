@@ -444,6 +444,10 @@ def test_no_base_is_published_for_an_adapter_that_cannot_be(hub, train, refuse, 
         hub.faults.clear()
         assert [repo for repo in ("user/lora-base", "user/lora") if state(repo)[1]] == [*committed]
 
+    (adapter / "base" / "config.json").rename(adapter / "config")
+    assert "base/config.json is missing" in refuse("push", adapter, "user/lora")
+    assert not hub.repos
+    (adapter / "config").rename(adapter / "base" / "config.json")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_TOKEN", "ro")
         assert "may not write to user/lora (403)" in refuse("push", adapter, "user/lora")

@@ -23,7 +23,7 @@ COMMANDS = [
 ]
 LITTLE = {
     "dataset_scripts.calculator_qa.calculator_qa": "--owners 4 --digits 2 --train_size 9 --validation_size 2",
-    "hf_relevance.word_vectors": "--size 4 --min_count 1 --epochs 1",
+    "hf_relevance.word_vectors": "--size 4 --min_frequency 1 --epochs 1",
 }
 
 

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from datasets import Dataset
 from safetensors.torch import load_file
 from transformers import pipeline
 
@@ -22,7 +23,7 @@ import hf_relevance  # noqa: F401, registers its classes
 from dataset_scripts.calculator_qa.errors import right_arguments
 from hf_calc import BertForCalculatorQA, CalculatorQATrainer
 from train_calc import CalculatorQAArguments, load_calculator_data
-from train_relevance import RelevanceArguments, load_texts
+from train_relevance import RelevanceArguments, label_names, load_texts
 
 ROOT = Path(__file__).parents[1]
 RECIPES = [
@@ -414,7 +415,7 @@ def test_what_a_relevance_run_cannot_read_is_told(texts):
 @pytest.mark.parametrize(
     ("split", "label", "message"),
     [
-        ("test", -1, "must be whole numbers from 0 to 1, the largest of the training texts, got -1 in test"),
+        ("test", -1, "must be whole numbers from 0 to 1, the classes of the training texts, got -1 in test"),
         ("validation", 2, "got 2 in validation"),
         ("train", "good", "must be whole numbers or a ClassLabel"),
         ("train", -1, "got -1 in train"),
@@ -432,6 +433,11 @@ def test_labels_that_no_class_has_are_told_before_training(texts, split, label, 
         load_texts(RelevanceArguments("films", dataset=str(texts / "texts")))
 
 
+def test_labels_of_several_classes_are_told():
+    with pytest.raises(ValueError, match="must be whole numbers or a ClassLabel"):
+        label_names(Dataset.from_dict({"text": ["a film"], "label": [[0, 1]]}))
+
+
 def test_a_dataset_without_configurations_is_loaded_by_any_recipe(parse, tmp_path):
     row = {"question": "How many?", "passage": "7 pens", "answer": "7"}
     for split in ("train", "validation"):
@@ -440,6 +446,7 @@ def test_a_dataset_without_configurations_is_loaded_by_any_recipe(parse, tmp_pat
     assert {split: rows[:] for split, rows in load_calculator_data(arguments).items()} == {
         split: {name: [value] for name, value in row.items()} for split in ("train", "validation")
     }
+    assert arguments.dataset_config == "default"  # for the results, and not the recipe's
 
 
 @pytest.mark.parametrize(

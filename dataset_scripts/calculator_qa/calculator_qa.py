@@ -54,7 +54,8 @@ from numpy.random import default_rng
 from numpy.strings import str_len
 
 from dataset_scripts.calculator_qa.amounts import compared_numbers, gold_chains, uniform_numbers
-from dataset_scripts.export import errors_in_a_line, export, parse
+from dataset_scripts.export import export, parse
+from hub import errors_in_a_line
 
 VERSION = datasets.Version("1.1.0")
 SPLITS = ("train", "validation")

@@ -61,8 +61,8 @@ def replace_row(row: dict, rng: Generator) -> dict | None:
     Raises:
         ValueError: a text that is none of CalculatorQA's, or whose answer is not what it says.
     """
-    question, passage, kind = row["question"], row["passage"], row["question_type"]
     clauses, asked = read_row(row)
+    question, passage, kind = row["question"], row["passage"], row["question_type"]
     old = np.array([int(clause["number"]) for clause in clauses])
     before = final_amounts(clauses, old, asked)
     if row["answer"] != (asked[before.argmax()] if kind == "argmax" else str(before.max())):

@@ -39,8 +39,9 @@ from typing import ClassVar
 
 import datasets
 
-from dataset_scripts.export import errors_in_a_line, export, parse
-from dataset_scripts.text_classification import read_objects, read_repository, stamped
+from dataset_scripts.export import export, parse
+from dataset_scripts.reading import read_objects, read_repository, stamped
+from hub import errors_in_a_line
 
 VERSION = datasets.Version("1.0.0")
 SPLITS = ("train", "validation")
@@ -204,9 +205,10 @@ def folder_rows(folder: Path, split: str) -> Iterator[dict]:
         ValueError: it is cut off, or a line is no question with answers.
     """
     for place, row in read_objects(folder / f"{split}.jsonl.gz", COLUMNS):
-        if not row["answers"] or not isinstance(row["answers"], list):
-            raise ValueError(f"{place} must have a list of answers, got {row['answers']!r}.")
-        kind = answer_type(row["answers"][0], row["question"], row["passage"])
+        answers = row["answers"]
+        if not isinstance(answers, list) or not answers or not all(isinstance(answer, str) for answer in answers):
+            raise ValueError(f"{place} must have a list of answers, texts, got {answers!r}.")
+        kind = answer_type(answers[0], row["question"], row["passage"])
         yield make_row(**row, kind=kind)
 
 
@@ -250,6 +252,8 @@ class Drop(datasets.GeneratorBasedBuilder):
         for split in SPLITS:
             rows = folder_rows(Path(config.data_dir, "drop"), split) if config.data_dir else hub_rows(config, split)
             splits[split] = [row for row in rows if row["question_type"] in config.question_types]
+            if not splits[split]:
+                raise ValueError(f"the {split} part has no question of {', '.join(config.question_types)}.")
         return [datasets.SplitGenerator(name=split, gen_kwargs={"rows": rows}) for split, rows in splits.items()]
 
     def _generate_examples(self, rows: list[dict]) -> Iterator[tuple[int, dict]]:

@@ -20,8 +20,8 @@ from typing import ClassVar
 
 import datasets
 
-from dataset_scripts.export import errors_in_a_line
 from dataset_scripts.text_classification import DevelopmentSplitConfig, TextClassification, main
+from hub import errors_in_a_line
 
 MEMBER = re.compile(r"(train|test)/((neg|pos)/\d+_\d+)\.txt")
 BREAKS = re.compile(r"(\s*<br\s*/?>\s*)+")

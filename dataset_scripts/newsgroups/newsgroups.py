@@ -21,8 +21,8 @@ from typing import ClassVar
 
 import datasets
 
-from dataset_scripts.export import errors_in_a_line
 from dataset_scripts.text_classification import DevelopmentSplitConfig, TextClassification, main
+from hub import errors_in_a_line
 
 MEMBER = re.compile(r"20news-bydate-(train|test)/([^/]+)/(\d+)$")
 QUOTE = re.compile(r"writes in|writes:|wrote:|says:|said:|^In article|^Quoted from|^\||^>")

@@ -23,7 +23,8 @@ from itertools import product
 
 import datasets
 
-from dataset_scripts.export import errors_in_a_line, export, parse
+from dataset_scripts.export import export, parse
+from hub import errors_in_a_line
 
 VERSION = datasets.Version("1.0.0")
 SPLITS = ("train", "validation", "test")

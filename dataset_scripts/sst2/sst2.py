@@ -20,8 +20,9 @@ from typing import ClassVar
 
 import datasets
 
-from dataset_scripts.export import errors_in_a_line
-from dataset_scripts.text_classification import TextClassification, TextClassificationConfig, main, read_lines
+from dataset_scripts.reading import read_lines
+from dataset_scripts.text_classification import TextClassification, TextClassificationConfig, main
+from hub import errors_in_a_line
 
 FILES = {"train": "train", "validation": "dev", "test": "test"}  # split -> name in plain files and archive
 HEADER = "label\tsentence"

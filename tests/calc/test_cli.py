@@ -1,6 +1,7 @@
 """The `hf-calc` command as a person uses it."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,22 @@ def test_a_row_that_is_not_there_is_one_line(checkpoint, capsys, tmp_path):
         file.write_text(text)
         assert main(["ask", checkpoint, "--examples", str(file), "--row", str(count)]) == 1
         assert f"has {count} rows, counted from 0, and no row {count}\n" in capsys.readouterr().err
+
+
+def test_a_row_that_is_no_question_is_one_line(checkpoint, capsys, tmp_path):
+    file = tmp_path / "rows.csv"
+    for text in ("question,passage\n", "\n", '["Who?"]\n', '{"question": "Who?"}\n'):
+        file.write_text(text)
+        assert main(["ask", checkpoint, "--examples", str(file)]) == 1
+        assert capsys.readouterr().err == f"hf-calc: row 0 of {file} is no object with a question and a passage\n"
+
+
+def test_without_matplotlib_no_half_picture_is_left(checkpoint, capsys, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    arguments = ["--question", "Who?", "--context", "anna", "--output", str(tmp_path / "saliency")]
+    assert main(["explain", checkpoint, *arguments]) == 1
+    assert capsys.readouterr().err.endswith("pictures need matplotlib: pip install 'hf-calc-relevance[plot]'\n")
+    assert not [*tmp_path.glob("saliency.*")]
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_the_best_adapter_is_loaded_at_the_end(make_trainer, tmp_path):
 
 def test_what_keeps_an_adapter_away_is_told(sizes, processor, tmp_path, monkeypatch):
     model = BertForCalculatorQA(CalculatorQAConfig(**sizes))
-    with pytest.raises(ValueError, match="should be a positive integer"):
+    with pytest.raises(ValueError, match="the rank must be at least 1, got -1"):
         add_adapter(model, processor, "calc", -1, tmp_path)
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'hf-calc-relevance\[peft\]'"):

@@ -12,7 +12,7 @@ from matplotlib import pyplot
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from hf_calc import plotting
-from hf_calc.plotting import estimator_figure, saliency_figure, saliency_html
+from hf_calc.plotting import saliency_figure, saliency_html
 
 TOKENS = ["[CLS]", "who", "?", "[SEP]", "ann", "has", "7", "##2", ",", "bob", "2", "##3", "[SEP]"]
 TOKENS += ["9", "##5", "=", "7", "##2", "+", "2", "##3", "[SEP]"]
@@ -191,12 +191,3 @@ def test_page_does_not_need_matplotlib():
 def test_wrong_arguments_are_named(face, tokens, weights, error, message):
     with pytest.raises(error, match=message):
         face(tokens, weights)
-
-
-def test_bars_of_estimators_are_their_numbers():
-    figure = estimator_figure(["one", "two"], [0.75, 1.0], [0.0, 3.0])
-    lengths = [[bar.get_width() for bar in axes.patches] for axes in figure.axes]
-    assert lengths == [[0.25, 0.0], [0.0, 3.0]]
-    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["one", "two"]
-    assert figure.axes[0].get_ylim()[0] > figure.axes[0].get_ylim()[1]  # the first on top
-    assert pyplot.get_fignums() == []

@@ -357,6 +357,7 @@ def test_a_result_too_long_for_its_window_is_no_candidate(load, caplog):
         batch = processor("how many?", "3 7 9 " + "the " * 14, "pens")
     assert (batch["attention_mask"].sum(1) <= 24).all()
     assert (batch["candidate_ids"][0, :, 0] > 0).tolist() == [True, True, False]
+    assert batch["candidate_ids"].shape[2] == 8  # of what fits
     assert batch["argument_labels"][0].tolist() == [1, 1, 0]
     (record,) = caplog.records
     assert "A result of pens does not fit" in record.getMessage()

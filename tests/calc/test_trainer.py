@@ -231,6 +231,11 @@ def test_rows_that_would_end_a_run_are_told_before_it_starts(processor, tmp_path
             "none of the first 8 training rows has its answer",
         ),
         (rows.select([]), ValueError, "the training set has no rows"),
+        (
+            rows.map(lambda _, k: {"passage": None if k == 3 else "a"}, with_indices=True),
+            ValueError,
+            "the training set has no text as passage of row 3",
+        ),
         (list(rows), TypeError, "must be a datasets.Dataset, got a list"),
         (
             rows.map(lambda row, k: {"answer": None if k == 5 else "7"}, with_indices=True),

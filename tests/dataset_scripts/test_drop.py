@@ -109,10 +109,13 @@ def test_export(tmp_path):
 def test_errors(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"train\.jsonl\.gz is missing"):
         build(tmp_path, data_dir=str(tmp_path))
-    needed = "line 1 must have a list of answers, got"
-    for answers in ([], "59"):
+    needed = "line 1 must have a list of answers, texts, got"
+    for answers in ([], "59", [59], [None]):
         write(tmp_path, answers=answers)
         with pytest.raises(ValueError, match=needed):
             build(tmp_path, data_dir=str(tmp_path))
+    write(tmp_path, question="What happened?")
+    with pytest.raises(ValueError, match="the train part has no question of difference"):
+        build(tmp_path, data_dir=str(tmp_path), question_types=("difference",))
     with pytest.raises(ValueError, match="question_types must be among"):
         Drop(question_types=("sum",))

@@ -119,3 +119,8 @@ def test_a_text_that_cannot_be_read_is_told(change, message):
     row = make_rows(owners=2, digits=2)[0]
     with pytest.raises(ValueError, match=message):
         replace_row(row | change, default_rng(0))
+
+
+def test_rows_of_other_data_are_told():
+    with pytest.raises(ValueError, match="needed question and passage of CalculatorQA, got 'How many"):
+        replace_row({"question": "How many?", "passage": "7 pens", "answer": "7"}, default_rng(0))

@@ -70,6 +70,16 @@ def test_weights_cut_short_are_one_line(checkpoint, capsys):
     assert error.count("\n") == 1
 
 
+def test_a_tokenizer_that_is_missing_or_broken_is_one_line(checkpoint, capsys):
+    for text in ("{", None):
+        path = Path(checkpoint, "tokenizer.json")
+        path.write_text(text) if text else path.unlink()
+        assert main(["explain", checkpoint, TEXT]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith(f"hf-relevance: cannot load {checkpoint}: ")
+        assert error.count("\n") == 1
+
+
 def test_wrong_usage_ends_with_2(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["explain"])

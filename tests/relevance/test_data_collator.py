@@ -33,7 +33,7 @@ def test_padding_already_there_stays_padding_and_empty_texts_have_one_place():
     }
 
 
-@pytest.mark.parametrize("labels", [(0, None), (0, 0.5), (1, "1")])
+@pytest.mark.parametrize("labels", [(0, None), (0, 0.5), (1, "1"), (1, "good"), (0, [1]), (0, float("nan"))])
 def test_bad_labels_are_refused(labels):
     collate = BiLSTMAttentionDataCollator(build_tokenizer(TEXTS, min_frequency=1))
     with pytest.raises(ValueError, match="whole numbers, one a text"):
@@ -43,4 +43,4 @@ def test_bad_labels_are_refused(labels):
 def test_texts_must_be_tokenized():
     collate = BiLSTMAttentionDataCollator(build_tokenizer(TEXTS, min_frequency=1))
     with pytest.raises(ValueError, match=r"got columns \['label', 'text'\]: tokenize"):
-        collate([{"text": "a film", "label": 0}])
+        collate([{"input_ids": [1], "label": 0}, {"text": "a film", "label": 0}])

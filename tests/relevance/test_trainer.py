@@ -13,7 +13,6 @@ from hf_relevance import (
     BiLSTMAttentionDataCollator,
     RelevanceTrainer,
     RelevanceTrainingArguments,
-    attribution,
     relevance_loss,
 )
 from hf_relevance.attribution import embedding_gradient
@@ -263,7 +262,9 @@ def test_evaluation_has_the_loss_of_training_and_no_ragged_output(train, measure
     predictions = trainer.predict(TEXTS)
     with torch.no_grad():
         outputs = trainer.model(**batch, output_attentions=True)
-        importance = getattr(attribution, measure)(trainer.model, batch)
+        importance = outputs.gradient_importance
+        if measure == "embedding_gradient":
+            importance = embedding_gradient(trainer.model, batch)
         relevance = relevance_loss(outputs.attentions, importance, batch["attention_mask"])
     torch.testing.assert_close(torch.from_numpy(predictions.predictions), outputs.logits)
     assert predictions.label_ids.tolist() == batch["labels"].tolist()
@@ -302,6 +303,7 @@ def test_the_optimizer_is_the_recipe(train):
     [
         ({"relevance_measure": "leave_one_out"}, "relevance_measure must be one of hidden_gradient, embedding_grad"),
         ({"relevance_measure": "embedding_gradient", "relevance_detach_target": False}, "needs relevance_detach_t"),
+        ({"optim": "sgd"}, "optim sgd needs amsgrad false"),
         ({"diversity_weight": -1.0}, "diversity_weight must be 0 or a positive finite number"),
         *(({"relevance_weight": weight}, "relevance_weight must be 0 or a positive finite number") for weight in
           (-0.1, math.inf, -math.inf, math.nan)),
