@@ -70,7 +70,7 @@ def evaluation(results: dict) -> list[EvalResult]:
     else:
         split = "test" if "test" in metrics else "validation"
         dataset, task = settings["dataset"], ("text-classification", "Text classification")
-        config = None
+        config = settings.get("dataset_config")
         values = {"accuracy": "Accuracy", "macro_f1": "Macro F1"}
         scores = metrics[split]
     return [

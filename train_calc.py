@@ -44,7 +44,7 @@ class CalculatorQAArguments:
     Args:
         name: of the run.
         results_dir: a folder that the results also go to, beside those of other runs.
-        dataset_config: a configuration of dataset_scripts/calculator_qa, or of `dataset` if that has any.
+        dataset_config: a configuration of dataset_scripts/calculator_qa, or of `dataset` if that has several.
         dataset: `drop` (see dataset_scripts/drop), or a dataset folder or Hub name; by default it is generated.
         data_dir: a folder with the plain files of `drop`, which by default comes from the Hub.
         add_swapped: whether training rows of `drop` come a second time with other numbers and another answer, where
@@ -144,8 +144,9 @@ def load_calculator_data(arguments: CalculatorQAArguments) -> DatasetDict:
             swapped, _ = swap_numbers(data["train"])
             data["train"] = concatenate_datasets([data["train"], swapped.remove_columns("changed")])
     elif arguments.dataset is not None:
-        if get_dataset_config_names(arguments.dataset) == ["default"]:  # that of a dataset without any
-            arguments.dataset_config = "default"
+        configs = get_dataset_config_names(arguments.dataset)  # "default" alone of a dataset without any
+        if len(configs) == 1:
+            (arguments.dataset_config,) = configs
         data = load_dataset(arguments.dataset, arguments.dataset_config)
         if not {"train", "validation"} <= data.keys():
             raise ValueError(

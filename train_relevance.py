@@ -38,6 +38,7 @@ class RelevanceArguments:
         results_dir: a folder that the results also go to, beside those of other runs.
         dataset: `sst2`, `imdb` or `newsgroups` (see dataset_scripts), `reviews`, which are made up, or a dataset
             folder or Hub name with the splits train, validation and test and the columns text and label.
+        dataset_config: a configuration of a folder or Hub name, if it has several.
         data_dir: a folder with the plain files of one of the three, which by default comes from the Hub.
         min_words, max_words: texts of one of the three with fewer or more words are left out of every split.
         base_model: a trained model of this family to go on from, as a folder or Hub name, with its tokenizer.
@@ -55,6 +56,7 @@ class RelevanceArguments:
     name: str = field(metadata={"help": "Name of the run and of its results file."})
     results_dir: str | None = field(default=None, metadata={"help": "A folder that the results also go to."})
     dataset: str = field(default="sst2", metadata={"help": f"{', '.join(CORPORA)}, reviews, a folder or a Hub name."})
+    dataset_config: str | None = field(default=None, metadata={"help": "Configuration of a dataset that has several."})
     data_dir: str | None = field(default=None, metadata={"help": "Folder of plain files instead of the Hub."})
     min_words: int | None = field(default=None, metadata={"help": "Leave out texts with fewer words."})
     max_words: int | None = field(default=None, metadata={"help": "Leave out texts with more words."})
@@ -92,10 +94,12 @@ def load_texts(arguments: RelevanceArguments) -> DatasetDict:
     if options and arguments.dataset not in CORPORA:
         raise ValueError(f"{', '.join(options)} is for {', '.join(CORPORA)} alone, not for {arguments.dataset}")
     if arguments.dataset in {*CORPORA, "reviews"}:
+        if arguments.dataset_config is not None:
+            raise ValueError(f"dataset_config is for a folder or Hub name alone, not for {arguments.dataset}")
         builder = CORPORA.get(arguments.dataset, Reviews)(**options)
         builder.download_and_prepare()
         return builder.as_dataset()
-    data = load_dataset(arguments.dataset)
+    data = load_dataset(arguments.dataset, arguments.dataset_config)
     for split in ("train", "validation", "test"):
         if split not in data or not {"text", "label"} <= {*data[split].column_names}:
             raise ValueError(

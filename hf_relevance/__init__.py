@@ -6,6 +6,7 @@ from .configuration_bilstm_attention import BiLSTMAttentionConfig
 from .data_collator import BiLSTMAttentionDataCollator
 from .modeling_bilstm_attention import BiLSTMAttentionForClassification, BiLSTMAttentionModel
 from .relevance_loss import relevance_loss
+from .tokenization import build_tokenizer
 from .trainer import RelevanceTrainer, RelevanceTrainingArguments
 
 AutoConfig.register("bilstm_attention", BiLSTMAttentionConfig)
@@ -24,5 +25,6 @@ __all__ = [
     "BiLSTMAttentionModel",
     "RelevanceTrainer",
     "RelevanceTrainingArguments",
+    "build_tokenizer",
     "relevance_loss",
 ]

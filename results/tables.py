@@ -38,6 +38,19 @@ PAPER_DIGITS = {
     ("max_argmax_generalization", True): "78.5 / 99.8",
 }
 
+# Runs that tell most, and what they say.
+SUMMARY = {
+    "argmax_plain": "who has more",
+    "max_plain_longer": "the larger amount",
+    "max_argmax_plain_longer": "both kinds",
+    "max_transfer": "the larger amount, after one person gave another some",
+    "argmax_search_hidden": "who has more after that, learned from names alone",
+    "max_argmax_transfer": "both kinds after that, learned as in the paper",
+    "max_argmax_transfer_search_longest": "both, with comparisons searched for",
+    "max_argmax_transfer_compare": "both, by a calculator that compares",
+    "argmax_generalization_compare": "who has more of 7 digits, after 1 to 6, by that calculator",
+}
+
 WAYS = ("function", "mask_mentions", "hide_arguments", "digit_places")  # what the paper's models do not have
 
 
@@ -47,6 +60,22 @@ def ignoring(runs: list[dict], split: str = "validation") -> str:
         if runs and row["data"].items() <= runs[0]["settings"].items():
             return percent(row["right"][split])
     return "-"
+
+
+def summary() -> str:
+    """The calculator in a few rows."""
+    runs, rows = {run["name"]: run for run in reversed(load("calc", "paper"))}, []
+    for name, question in SUMMARY.items():
+        if name not in runs:
+            rows.append([question, *["not run"] * 2, "-"])
+            continue
+        run = runs[name]
+        config, metrics = run["settings"]["dataset_config"], run["metrics"]
+        paper = "{} / {}".format(*PAPER[config]) if config in PAPER else PAPER_DIGITS[config, True]
+        rows.append(
+            [f"[{question}]({run['path']})", percent(metrics["f1"]), percent(metrics["argument_accuracy"]), paper]
+        )
+    return table(["questions", "F1", "argument accuracy", "paper, F1 / argument accuracy"], rows)
 
 
 def calculator_paper() -> str:
@@ -313,6 +342,7 @@ def pipeline() -> str:
 
 
 TABLES = {
+    "summary": summary,
     "calculator, paper scale": calculator_paper,
     "calculator, small scale": calculator_small,
     "calculator, digits": lambda: calculator_digits("paper", "table 4"),

@@ -66,6 +66,7 @@ RULES = [
     ("benchmarks/common.py", "", ANY),
     ("benchmarks/*.py", "hf_* dataset_scripts* benchmarks.common", ANY),
     ("tests/*.py", "hf_* dataset_scripts* benchmarks* tests* train_* adapters reproduce", ANY),
+    ("results/*.py", "hf_*.plotting", ANY),  # and each other
     ("hub.py", "", ANY),
     ("reproduce.py", "", ANY),
     ("adapters.py", "hub", ANY),
@@ -76,7 +77,11 @@ RULES = [
 ]
 MAY_IMPORT_BOTH_FAMILIES = ("train.py", "tests/")
 
-FILES = [*ROOT.glob("*.py"), *(path for name in OURS for path in (ROOT / name).rglob("*.py"))]
+FILES = [
+    *ROOT.glob("*.py"),
+    *ROOT.glob("results/*.py"),
+    *(path for name in OURS for path in (ROOT / name).rglob("*.py")),
+]
 
 
 def imports(source):

@@ -22,8 +22,8 @@ from transformers import pipeline
 import hf_relevance  # noqa: F401, registers its classes
 from dataset_scripts.calculator_qa.errors import right_arguments
 from hf_calc import BertForCalculatorQA, CalculatorQATrainer
-from train_calc import CalculatorQAArguments, load_calculator_data
-from train_relevance import RelevanceArguments, label_names, load_texts
+from train_calc import CalculatorQAArguments, generate, load_calculator_data
+from train_relevance import RelevanceArguments, build_relevance_model, label_names, load_texts
 
 ROOT = Path(__file__).parents[1]
 RECIPES = [
@@ -407,6 +407,8 @@ def test_what_a_relevance_run_cannot_read_is_told(texts):
     arguments = RelevanceArguments("films", dataset=str(texts / "texts"), max_words=3)
     with pytest.raises(ValueError, match="max_words is for sst2, imdb, newsgroups"):
         load_texts(arguments)
+    with pytest.raises(ValueError, match="dataset_config is for a folder or Hub name alone, not for imdb"):
+        load_texts(RelevanceArguments("films", dataset="imdb", dataset_config="plain_text"))
     (texts / "texts" / "test.jsonl").unlink()
     with pytest.raises(ValueError, match="needs the splits train, validation and test"):
         load_texts(RelevanceArguments("films", dataset=str(texts / "texts")))
@@ -449,6 +451,24 @@ def test_a_dataset_without_configurations_is_loaded_by_any_recipe(parse, tmp_pat
     assert arguments.dataset_config == "default"  # for the results, and not the recipe's
 
 
+@pytest.mark.parametrize("names", [["main"], ["first", "second"]])
+def test_a_configuration_of_own_data_is_loaded(tmp_path, names):
+    splits = ("train", "validation", "test")
+    configs = [
+        {"config_name": name, "data_files": [{"split": split, "path": f"{name}.jsonl"} for split in splits]}
+        for name in names
+    ]
+    (tmp_path / "README.md").write_text(f"---\nconfigs: {json.dumps(configs)}\n---\n")
+    for name in names:
+        rows = [{"question": name, "passage": "7", "answer": "7", "text": name, "label": label} for label in (0, 1)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    facts = {"dataset": str(tmp_path)} | ({"dataset_config": "second"} if len(names) > 1 else {})
+    arguments = CalculatorQAArguments("a", **facts)
+    assert load_calculator_data(arguments)["validation"]["question"][:] == [names[-1]] * 2
+    assert arguments.dataset_config == names[-1]
+    assert load_texts(RelevanceArguments("a", **facts))["test"]["text"][:] == [names[-1]] * 2
+
+
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
@@ -486,3 +506,30 @@ def test_calculator_data_without_its_splits_are_told(tmp_path):
     (tmp_path / "train.jsonl").write_text(json.dumps(row))
     with pytest.raises(ValueError, match=r"has {'train': \[.*; it needs the splits train and validation, each with"):
         load_calculator_data(CalculatorQAArguments("a", dataset=str(tmp_path), dataset_config="default"))
+
+
+def test_lessons_come_first_in_their_order_and_all_rows_are_of_the_seed():
+    sizes = {"owners": 3, "digits": 2, "train_size": 6, "validation_size": 2}
+    lessons = ["argmax_plain:2:1:3", "max_plain:3:3:4"]
+    data = load_calculator_data(CalculatorQAArguments("a", curriculum=lessons, dataset_seed=5, **sizes))
+    own = generate("max_transfer", seed=5, **sizes)
+    first = generate("argmax_plain", seed=5, owners=2, digits=1, train_size=3, validation_size=1)
+    second = generate("max_plain", seed=5, owners=3, digits=3, train_size=4, validation_size=1)
+    passages = [passage for part in (first, second, own) for passage in part["train"]["passage"]]
+    assert data["train"]["passage"][:] == passages
+    assert data["validation"]["passage"][:] == own["validation"]["passage"][:]
+    with pytest.raises(ValueError, match="dataset_config:owners:digits:rows, got 'max_plain:3'"):
+        load_calculator_data(CalculatorQAArguments("a", curriculum=["max_plain:3"], **sizes))
+
+
+def test_a_curriculum_in_random_order_is_refused(train, options, tmp_path):
+    recipe, rest = options["user/calculator"]
+    with pytest.raises(ValueError, match="a curriculum needs train_sampling_strategy: sequential"):
+        train(recipe, **rest, curriculum="max_plain:2:1:4", output_dir=tmp_path)
+
+
+def test_a_model_begins_with_the_vectors_it_is_given(texts):
+    arguments = RelevanceArguments("films", dataset=str(texts / "texts"), vectors=str(texts / "words.vec"))
+    tokenizer, model = build_relevance_model(arguments, load_texts(arguments)["train"], 0)
+    ids = tokenizer("bad good", return_tensors="pt").input_ids
+    assert model.get_input_embeddings()(ids).tolist() == [[[1, 0, 0, 1], [0, 1, 1, 0]]]

@@ -77,26 +77,6 @@ def z_scores(gradients, expected, others=None):
     return (gradients.mean(0) - expected).abs() / squares.sqrt().clamp(min=1e-12)
 
 
-def test_the_default_is_straight_through_gumbel_to_the_bit(case):
-    """What the layer did before it knew of others, written out for fp32."""
-    scores, candidate_ids, embedding, _ = case
-    scores, embedding = scores.detach().float().requires_grad_(), embedding.detach().float()
-    output = SymbolicLayer().train()(scores, candidate_ids, embedding, 0.7, generator=torch.Generator().manual_seed(3))
-    readout = torch.randn(1, L, H)
-    gradient = torch.autograd.grad((output.embeddings * readout).sum(), scores)[0]
-
-    is_candidate = candidate_ids[..., 0] != 0
-    masked = scores.masked_fill(~is_candidate, torch.finfo(torch.float32).min)
-    perturbed = masked + sample_gumbel(masked, torch.Generator().manual_seed(3)) * is_candidate
-    used_ids, slots = torch.unique(candidate_ids, return_inverse=True)
-    by_token = (readout @ embedding[used_ids].T).masked_fill(used_ids == 0, 0.0)  # (1, L, K)
-    offsets = torch.arange(L) * len(used_ids)
-    grad_weights = by_token.flatten(1).gather(1, (slots + offsets).flatten(1)).view(slots.shape).sum(-1)
-    expected = torch.autograd.grad(torch.softmax(perturbed / 0.7, -1), scores, grad_weights)[0]
-    assert output.index[0] == perturbed.argmax()
-    assert torch.equal(gradient, expected)
-
-
 @pytest.mark.parametrize("num_samples", [D, 1000])
 def test_marginal_over_all_candidates_equals_enumeration(case, num_samples):
     p, losses = enumerate_losses(case)

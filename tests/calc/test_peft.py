@@ -135,11 +135,23 @@ def test_a_resumed_adapter_ends_where_an_unbroken_one_does(make_trainer, tmp_pat
 
 def test_the_best_adapter_is_loaded_at_the_end(make_trainer, tmp_path):
     options = {"save_strategy": "steps", "save_steps": 1, "eval_strategy": "steps", "eval_steps": 1}
-    trainer = make_trainer(**options, load_best_model_at_end=True, metric_for_best_model="loss")
+    # The largest loss, since that is not of the last step.
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "loss", "greater_is_better": True}
+    trainer = make_trainer(**options, **best)
     trainer.train()
     losses = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
-    assert len({*losses}) == 3
-    assert trainer.evaluate()["eval_loss"] == pytest.approx(min(losses), rel=1e-5)
+    assert losses[-1] < max(losses)
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(max(losses), rel=1e-5)
+
+
+def test_an_encoder_of_the_hub_is_no_base(hub, encoder, sizes, processor, tmp_path):
+    BertModel.from_pretrained(encoder).push_to_hub("user/bert")
+    config = CalculatorQAConfig(**sizes, **processor.calculation)
+    model = BertForCalculatorQA.from_pretrained("user/bert", config=config)
+    add_adapter(model, processor, "calc", 2, tmp_path / "run").save_pretrained(tmp_path / "run")
+    assert (tmp_path / "run" / BASE / "model.safetensors").is_file()
+    loaded = peft.AutoPeftModelForQuestionAnswering.from_pretrained(tmp_path / "run")
+    torch.testing.assert_close(values(loaded.base_model.model.bert), values(model.bert))
 
 
 def test_what_keeps_an_adapter_away_is_told(sizes, processor, tmp_path, monkeypatch):

@@ -189,8 +189,12 @@ def test_functions_that_raise_or_say_nothing_have_no_candidate_there(load, caplo
         load(SymbolicFunction(lambda a: a, [find_digits], "f"))("a", "3")
     with pytest.raises(TypeError, match="got None"):
         load(SymbolicFunction(lambda a: None, [find_digits], "f"))("a", "3")
+
+    def interrupt(a):
+        raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
-        SymbolicFunction(lambda a: (_ for _ in ()).throw(KeyboardInterrupt), [find_digits], "f").function(1).__next__()
+        load(SymbolicFunction(interrupt, [find_digits]))("a", "1")
 
 
 def test_what_is_typed_is_only_text(load, make_model, tmp_path, monkeypatch):

@@ -2,6 +2,9 @@
 
 import copy
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from transformers import HfArgumentParser, Trainer
 
 from hf_relevance import (
     BiLSTMAttentionDataCollator,
+    BiLSTMAttentionForClassification,
     RelevanceTrainer,
     RelevanceTrainingArguments,
     relevance_loss,
@@ -92,11 +96,11 @@ def test_accumulation_1x4_equals_4x1(train, options):
 
 
 def test_logged_parts_are_means_over_texts(train):
-    # One log after two steps of 4 x 1 texts: learning_rate 0 keeps the model as it was, so one pass says it all.
+    # One log after a step of 3, 3 and 2 texts: learning_rate 0 keeps the model as it was, so one pass says it all.
     options = {"relevance_weight": 0.3, "relevance_normalizer": "l1", "relevance_target_score": "probability"}
     options |= {"diversity_weight": 0.2}
     log = train(
-        per_device_train_batch_size=1, gradient_accumulation_steps=4, logging_steps=2, learning_rate=0.0, **options
+        per_device_train_batch_size=3, gradient_accumulation_steps=3, max_steps=1, learning_rate=0.0, **options
     ).state.log_history[0]
     batch = COLLATE(TEXTS)
     mask = batch["attention_mask"]
@@ -108,7 +112,6 @@ def test_logged_parts_are_means_over_texts(train):
         target = relevance_target(outputs.gradient_importance, mask, "l1").exp()
     two_or_more = mask.sum(-1) > 1
     expected = {
-        "loss": outputs.loss + 0.3 * relevance + 0.2 * cone,
         "cross_entropy_loss": outputs.loss,
         "relevance_loss": relevance,
         "conicity": cone,
@@ -377,3 +380,46 @@ def test_the_best_model_is_by_accuracy(tmp_path):
     strategies = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True}
     assert RelevanceTrainingArguments(tmp_path, use_cpu=True, **strategies).metric_for_best_model == "accuracy"
     assert RelevanceTrainingArguments(tmp_path, use_cpu=True, **strategies).greater_is_better
+
+
+def train_and_tell(model, folder, size):
+    """What a run says of itself, one part of several processes or all of it; None from all but the first."""
+    options = {"per_device_train_batch_size": size, "max_steps": 2, "logging_steps": 2, "save_strategy": "no"}
+    args = RelevanceTrainingArguments(folder, **options, **SGD, diversity_weight=0.1, use_cpu=True, report_to="none")
+    trainer = RelevanceTrainer(
+        BiLSTMAttentionForClassification.from_pretrained(model),
+        args,
+        train_dataset=TEXTS,
+        data_collator=COLLATE,
+        processing_class=TOKENIZER,
+    )
+    trainer.train()
+    log = {name: trainer.state.log_history[0][name] for name in LOGGED_PARTS}
+    said = {"weights": weights(trainer), "log": log, "world": trainer.args.world_size}
+    is_first = trainer.is_world_process_zero()
+    trainer.accelerator.end_training()
+    return said if is_first else None
+
+
+WORKER = """
+import sys
+import torch
+tests, model, folder, file = sys.argv[1:]
+sys.path.insert(0, tests)
+from test_trainer import train_and_tell
+if said := train_and_tell(model, folder, size=2):
+    torch.save(said, file)
+"""
+
+
+def test_two_processes_equal_one(make_model, tmp_path):
+    worker, saved, file = tmp_path / "worker.py", tmp_path / "model", tmp_path / "two.pt"
+    worker.write_text(WORKER)
+    make_model().float().save_pretrained(saved)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [*torchrun, worker, Path(__file__).parent, saved, tmp_path / "out", file]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=300)
+    one, two = train_and_tell(saved, tmp_path / "out", size=4), torch.load(file)
+    assert (one["world"], two["world"]) == (1, 2)
+    assert two["log"] == pytest.approx(one["log"], rel=1e-5)
+    torch.testing.assert_close(two["weights"], one["weights"], rtol=1e-5, atol=1e-6)
