@@ -11,6 +11,7 @@ checkpoints aside, into a folder of their own in `output_dir`.
 import argparse
 import ctypes
 import dataclasses
+import gc
 import hashlib
 import importlib.metadata
 import json
@@ -26,6 +27,7 @@ from pathlib import Path
 
 import torch
 import yaml
+from accelerate import PartialState
 from transformers import HfArgumentParser, TrainerCallback, TrainingArguments, set_seed
 
 from adapters import adapter_settings
@@ -246,7 +248,6 @@ def carry_out(family: str, arguments, run, given: set[str]) -> None:
         with replace_files(folder) as new:
             render_card(folder, run.hub_model_id or run.output_dir).save(new / CARD)
         print(dumps(metrics), f"\n{folder}: model, card, predictions, {RESULTS}")
-    trainer.accelerator.end_training()
 
 
 # What a full disk, or a limit, is to Python and to libraries in Rust, and the last two to torch, which says no more.
@@ -273,6 +274,9 @@ def main() -> None:
         sys.exit(
             f"the disk is full: {run.output_dir} keeps what it had, --resume_from_checkpoint last goes on ({reason})"
         )
+    # The model of several processes before their group: gloo may wait for ever where DDP is the last to hold it.
+    gc.collect()
+    PartialState().destroy_process_group()
     if publishes and run.process_index == 0:
         with errors_in_a_line("not published"):
             print(push(run.output_dir, run.hub_model_id, run.hub_private_repo, run.hub_token).commit_url)

@@ -355,19 +355,21 @@ def train_and_tell(processor, folder, size):
     logs = [entry["end_loss"] for entry in trainer.state.log_history if "end_loss" in entry]
     metrics = {name: metrics[name] for name in ("eval_f1", "eval_argument_accuracy")}
     said = {"weights": weights(trainer), "logs": logs, "world": trainer.args.world_size, "metrics": metrics}
-    is_first = trainer.is_world_process_zero()
-    trainer.accelerator.end_training()
-    return said if is_first else None
+    return said if trainer.is_world_process_zero() else None
 
 
 WORKER = """
+import gc
 import sys
 import torch
+from accelerate import PartialState
 from hf_calc import CalculatorQAProcessor
 tests, processor, folder, file = sys.argv[1:]
 sys.path.insert(0, tests)
 from test_trainer import train_and_tell
 said = train_and_tell(CalculatorQAProcessor.from_pretrained(processor), folder, size=2)
+gc.collect()  # the model before its group, as in train.py
+PartialState().destroy_process_group()
 if said:
     torch.save(said, file)
 """

@@ -248,24 +248,28 @@ def test_compiled_model_equals_eager(make_model, batch):
     torch.testing.assert_close(loss(torch.compile(model, backend="aot_eager")), loss(model))
 
 
-def test_distributed_data_parallel(make_model, batch, tmp_path):
+@pytest.fixture
+def process_group(tmp_path):
+    """Of one process. It outlives what a test wraps: gloo may wait for ever where DDP is the last to hold it."""
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    try:
-        model = make_model()
-        wrapped = torch.nn.parallel.DistributedDataParallel(model)
-        gradients = []
-        for forward in (model, wrapped, wrapped):  # a second step of DDP tells whether the first was complete
-            model.zero_grad()
-            outputs = forward(**batch, output_attentions=True)
-            relevance = relevance_loss(
-                outputs.attentions, outputs.gradient_importance, batch["attention_mask"], detach_target=False
-            )
-            (outputs.loss + relevance).backward()
-            gradients.append([parameter.grad.clone() for parameter in model.parameters()])
-        torch.testing.assert_close(gradients[1], gradients[0])
-        torch.testing.assert_close(gradients[2], gradients[0])
-    finally:
-        dist.destroy_process_group()
+    yield
+    dist.destroy_process_group()
+
+
+def test_distributed_data_parallel(make_model, batch, process_group):
+    model = make_model()
+    wrapped = torch.nn.parallel.DistributedDataParallel(model)
+    gradients = []
+    for forward in (model, wrapped, wrapped):  # a second step of DDP tells whether the first was complete
+        model.zero_grad()
+        outputs = forward(**batch, output_attentions=True)
+        relevance = relevance_loss(
+            outputs.attentions, outputs.gradient_importance, batch["attention_mask"], detach_target=False
+        )
+        (outputs.loss + relevance).backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+    torch.testing.assert_close(gradients[1], gradients[0])
+    torch.testing.assert_close(gradients[2], gradients[0])
 
 
 TEXTS = ["a good film", "a bad film", "a film"]

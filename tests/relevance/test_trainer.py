@@ -396,18 +396,21 @@ def train_and_tell(model, folder, size):
     trainer.train()
     log = {name: trainer.state.log_history[0][name] for name in LOGGED_PARTS}
     said = {"weights": weights(trainer), "log": log, "world": trainer.args.world_size}
-    is_first = trainer.is_world_process_zero()
-    trainer.accelerator.end_training()
-    return said if is_first else None
+    return said if trainer.is_world_process_zero() else None
 
 
 WORKER = """
+import gc
 import sys
 import torch
+from accelerate import PartialState
 tests, model, folder, file = sys.argv[1:]
 sys.path.insert(0, tests)
 from test_trainer import train_and_tell
-if said := train_and_tell(model, folder, size=2):
+said = train_and_tell(model, folder, size=2)
+gc.collect()  # the model before its group, as in train.py
+PartialState().destroy_process_group()
+if said:
     torch.save(said, file)
 """
 
