@@ -1,6 +1,7 @@
 """train.py: recipes and command line, and one run from start to results file. It is run, never imported."""
 
 import errno
+import gc
 import gzip
 import hashlib
 import json
@@ -15,6 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from safetensors.torch import load_file
 from transformers import pipeline
@@ -391,6 +393,20 @@ def test_last_is_of_the_run_that_began_last(train, train_py, recipe, texts, cont
     assert train_py["last_checkpoint"](str(run)) is None
 
 
+def test_the_model_is_freed_before_the_process_group(train, options, tmp_path, monkeypatch):
+    """gloo may wait for ever where a model of DDP is the last to hold its group."""
+
+    def trainers():
+        return sum(type(one).__name__ == "RelevanceTrainer" for one in gc.get_objects())
+
+    recipe, rest = options["user/reviews"]
+    gc.collect()  # those of earlier tests
+    before, then = trainers(), []
+    monkeypatch.setattr(PartialState, "destroy_process_group", lambda state: then.append(trainers()))
+    train(recipe, output_dir=tmp_path, **rest)
+    assert then == [before]
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is for glibc alone")
 def test_freed_memory_is_used_again(train_py):
     def page_faults():
@@ -399,8 +415,7 @@ def test_freed_memory_is_used_again(train_py):
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
     train_py["keep_freed_memory"]()
-    page_faults()
-    assert page_faults() < 16
+    assert min(page_faults() for _ in range(8)) < 16  # a small object may lie in what was freed, once or twice
 
 
 def test_what_a_relevance_run_cannot_read_is_told(texts):
