@@ -26,7 +26,7 @@ EXPERIMENTS = ROOT / "recipes" / "experiments.yaml"
 class Run(NamedTuple):
     """One run of an experiment: its group, name and seed, its recipe and the options that win over the recipe's.
 
-    `after` is the experiment from whose model, of the same seed, it goes on, or None.
+    `after` is the experiment from whose model, of the same seed, it goes on, or which labels its texts, or None.
     """
 
     group: str
@@ -57,7 +57,8 @@ class Run(NamedTuple):
         for name, value in options.items():
             words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
         # Of an option given twice, the last one counts.
-        return words + more + ([f"--encoder={runs_dir / self.after}-seed{self.seed}"] if self.after else [])
+        model = {"calc": "encoder", "relevance": "teacher"}[self.results.parts[0]]
+        return words + more + ([f"--{model}={runs_dir / self.after}-seed{self.seed}"] if self.after else [])
 
 
 def read_runs(path: Path = EXPERIMENTS) -> list[Run]:
@@ -74,7 +75,7 @@ def read_runs(path: Path = EXPERIMENTS) -> list[Run]:
 
 
 def with_models_before(run: Run, runs: list[Run], runs_dir: Path) -> list[Run]:
-    """The run, and before it those that it goes on from as far as their models are not there, results or not."""
+    """The run, and before it those whose models it needs as far as these are not there, results or not."""
     before = [other for other in runs if (other.name, other.seed) == (run.after, run.seed)]
     if not before or (runs_dir / before[0].folder / "config.json").exists():
         return [run]

@@ -41,7 +41,7 @@ from train_relevance import RelevanceArguments, build_relevance_trainer, score_r
 # Options that name a run or a place, or change what is shown: no settings of the model.
 BOOKKEEPING = {"name", "seed", "results_dir", "output_dir", "resume_from_checkpoint", "logging_steps", "disable_tqdm"}
 BOOKKEEPING |= {"report_use", "report_errors", "report_saliency", "report_robustness", "score_split"}
-BOOKKEEPING |= {"vectors", "push_to_hub", "hub_model_id", "hub_private_repo", "hub_token"}
+BOOKKEEPING |= {"vectors", "unlabeled_texts", "push_to_hub", "hub_model_id", "hub_private_repo", "hub_token"}
 
 # family -> (its arguments, its training arguments, what builds its trainer, what scores it, given rows and arguments)
 FAMILIES = {
@@ -114,8 +114,9 @@ def settings(arguments, run, given: set[str]) -> dict:
     shown = {"learning_rate", "per_device_train_batch_size"}  # in every card
     names = [*dataclasses.asdict(arguments), *type(run).__annotations__, *sorted(given | shown)]
     kept = {name: values[name] for name in names if name not in BOOKKEEPING}
-    if values.get("vectors") is not None:
-        kept["vectors_sha256"] = sha256(values["vectors"])
+    for name in ("vectors", "unlabeled_texts"):
+        if values.get(name) is not None:
+            kept[f"{name}_sha256"] = sha256(values[name])
     return {name: plain(value) for name, value in kept.items()}
 
 

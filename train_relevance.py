@@ -2,11 +2,12 @@
 
 import random
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
-from datasets import ClassLabel, Dataset, DatasetDict, Value, load_dataset
+from datasets import ClassLabel, Dataset, DatasetDict, Value, concatenate_datasets, load_dataset
 from torch.utils.data import DataLoader
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, TextClassificationPipeline
 
 from adapters import LORA_HELP, add_adapter
 from dataset_scripts.imdb.imdb import Imdb
@@ -24,7 +25,7 @@ from hf_relevance.attribution import attention_agreement
 from hf_relevance.faithfulness import attention_robustness
 from hf_relevance.tokenization import build_tokenizer
 from hf_relevance.trainer import LOGGED_PARTS
-from hf_relevance.word_vectors import embedding_matrix
+from hf_relevance.word_vectors import embedding_matrix, read_texts
 
 CORPORA = {"sst2": Sst2, "imdb": Imdb, "newsgroups": Newsgroups}
 
@@ -41,6 +42,10 @@ class RelevanceArguments:
         dataset_config: a configuration of a folder or Hub name, if it has several.
         data_dir: a folder with the plain files of one of the three, which by default comes from the Hub.
         min_words, max_words: texts of one of the three with fewer or more words are left out of every split.
+        unlabeled_texts: a file of texts that are trained on as well, each as the class that `teacher` finds for it:
+            one a line, or JSON Lines with `text`. Those that stand in a split are left out, and of one of the three
+            they are cleaned and chosen by their length as its own.
+        teacher: a trained model of this family, as a folder or Hub name, with its tokenizer.
         base_model: a trained model of this family to go on from, as a folder or Hub name, with its tokenizer.
         lora_rank: of an adapter that is trained in place of base_model (see adapters.py); 0 trains all of the model.
         vectors: a file of word vectors (see hf_relevance/word_vectors.py); by default embeddings start at random.
@@ -60,6 +65,8 @@ class RelevanceArguments:
     data_dir: str | None = field(default=None, metadata={"help": "Folder of plain files instead of the Hub."})
     min_words: int | None = field(default=None, metadata={"help": "Leave out texts with fewer words."})
     max_words: int | None = field(default=None, metadata={"help": "Leave out texts with more words."})
+    unlabeled_texts: str | None = field(default=None, metadata={"help": "More texts, which the teacher labels."})
+    teacher: str | None = field(default=None, metadata={"help": "Trained model that labels the unlabeled texts."})
     base_model: str | None = field(default=None, metadata={"help": "Trained model to go on from; default: a new one."})
     lora_rank: int = field(default=0, metadata={"help": LORA_HELP})
     vectors: str | None = field(default=None, metadata={"help": "Word vectors; default: random embeddings."})
@@ -78,19 +85,26 @@ class RelevanceArguments:
             raise ValueError("lora_rank needs a trained model as base_model: an adapter leaves the LSTM as it is")
         if self.vectors is not None and self.base_model is not None:
             raise ValueError("base_model has embeddings of its own: leave out vectors")
+        if (self.unlabeled_texts is None) != (self.teacher is None):
+            raise ValueError("unlabeled_texts and teacher go together: the texts, and the model that labels them")
         if self.agreement_texts < 0:
             raise ValueError(f"agreement_texts must be 0 or more, got {self.agreement_texts}")
 
     @property
     def scale(self) -> str:
-        """`paper` if the corpus is one of the poster's and the model was trained on it alone, else `small`."""
+        """`paper` if the corpus is one of the poster's and the model began with no other one, else `small`."""
         return "paper" if self.dataset in CORPORA and self.base_model is None else "small"
+
+
+def corpus_options(arguments: RelevanceArguments) -> dict:
+    """The given arguments of a corpus's builder."""
+    options = {name: getattr(arguments, name) for name in ("data_dir", "min_words", "max_words")}
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def load_texts(arguments: RelevanceArguments) -> DatasetDict:
     """A corpus by its builder, or any dataset with the same splits and columns."""
-    options = {name: getattr(arguments, name) for name in ("data_dir", "min_words", "max_words")}
-    options = {name: value for name, value in options.items() if value is not None}
+    options = corpus_options(arguments)
     if options and arguments.dataset not in CORPORA:
         raise ValueError(f"{', '.join(options)} is for {', '.join(CORPORA)} alone, not for {arguments.dataset}")
     if arguments.dataset in {*CORPORA, "reviews"}:
@@ -116,6 +130,34 @@ def load_texts(arguments: RelevanceArguments) -> DatasetDict:
     return data
 
 
+def labeled_texts(arguments: RelevanceArguments, data: DatasetDict, run: RelevanceTrainingArguments) -> Dataset:
+    """The unlabeled texts that stand in no split, the shortest first, each with the class that the teacher finds."""
+    texts = read_texts([Path(arguments.unlabeled_texts)])
+    if arguments.dataset in CORPORA:
+        texts = CORPORA[arguments.dataset](**corpus_options(arguments)).prepared(texts)
+    known = {text for rows in data.values() for text in rows["text"]}
+    texts = sorted({*texts} - known, key=lambda text: (len(text), text))
+    if not texts:
+        raise ValueError(f"{arguments.unlabeled_texts} has no text that is not in {arguments.dataset} already")
+    model = load_model(arguments.teacher, data["train"])
+    classify = TextClassificationPipeline(
+        model=model, tokenizer=AutoTokenizer.from_pretrained(arguments.teacher), device=run.device
+    )
+    found = classify(texts, batch_size=run.per_device_eval_batch_size)
+    labels = [model.config.label2id[row["label"]] for row in found]
+    features = data["train"].select_columns(["text", "label"]).features
+    return Dataset.from_dict({"text": texts, "label": labels}, features=features)
+
+
+def load_model(name: str, texts: Dataset) -> BiLSTMAttentionForClassification:
+    """A trained model, which must have the classes of training texts."""
+    model = BiLSTMAttentionForClassification.from_pretrained(name, dtype=torch.float32)
+    id2label = dict(enumerate(label_names(texts)))
+    if model.config.id2label != id2label:
+        raise ValueError(f"{name} has the labels {model.config.id2label}, the data {id2label}")
+    return model
+
+
 def label_names(texts: Dataset) -> list[str]:
     """Names of the classes of training texts, by default their numbers."""
     label = texts.features["label"]
@@ -128,11 +170,8 @@ def label_names(texts: Dataset) -> list[str]:
 
 def build_relevance_model(arguments: RelevanceArguments, texts: Dataset, seed: int):
     """Tokenizer and model for training texts: those of base_model, or new ones."""
-    id2label = dict(enumerate(label_names(texts)))
     if arguments.base_model is not None:
-        model = BiLSTMAttentionForClassification.from_pretrained(arguments.base_model, dtype=torch.float32)
-        if model.config.id2label != id2label:
-            raise ValueError(f"{arguments.base_model} has the labels {model.config.id2label}, the data {id2label}")
+        model = load_model(arguments.base_model, texts)
         arguments.min_frequency = None  # this and the next for the results
         for size in ("embedding_size", "hidden_size", "attention_size"):
             setattr(arguments, size, getattr(model.config, size))
@@ -141,14 +180,15 @@ def build_relevance_model(arguments: RelevanceArguments, texts: Dataset, seed: i
     if arguments.vectors is not None:
         vectors = embedding_matrix(tokenizer, arguments.vectors, seed)
         arguments.embedding_size = vectors.shape[1]
+    names = label_names(texts)
     model = BiLSTMAttentionForClassification(
         BiLSTMAttentionConfig(
             vocab_size=len(tokenizer),
             embedding_size=arguments.embedding_size,
             hidden_size=arguments.hidden_size,
             attention_size=arguments.attention_size,
-            id2label=id2label,
-            label2id={name: index for index, name in id2label.items()},
+            id2label=dict(enumerate(names)),
+            label2id={name: index for index, name in enumerate(names)},
         )
     )
     if arguments.vectors is not None:
@@ -161,6 +201,9 @@ def build_relevance_trainer(
 ) -> tuple[RelevanceTrainer, Dataset]:
     """Data, tokenizer, model and trainer of the relevance family; as `build_calculator_trainer`."""
     data = load_texts(arguments)
+    if arguments.teacher is not None:
+        own = data["train"].select_columns(["text", "label"])
+        data["train"] = concatenate_datasets([own, labeled_texts(arguments, data, run)])
     tokenizer, model = build_relevance_model(arguments, data["train"], run.seed)
     data = data.map(lambda rows: {"input_ids": tokenizer(rows["text"]).input_ids}, batched=True)
     if arguments.lora_rank:

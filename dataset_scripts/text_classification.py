@@ -20,7 +20,7 @@ import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -176,6 +176,14 @@ class TextClassification(datasets.GeneratorBasedBuilder):
         """Preprocess a text."""
         return text
 
+    def keeps(self, text: str) -> bool:
+        """Whether a cleaned text has neither too few nor too many words."""
+        return self.config.min_words <= len(WORD.findall(text)) <= self.config.max_words
+
+    def prepared(self, texts: Iterable[str]) -> list[str]:
+        """Other texts of the kind, cleaned, and of these what the corpus would keep."""
+        return [*filter(self.keeps, map(self.clean, texts))]
+
     def _info(self) -> datasets.DatasetInfo:
         ids = {"id": datasets.Value("string")} if self.HAS_IDS and not self.config.from_hub else {}
         columns = {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=list(self.LABELS))}
@@ -221,7 +229,7 @@ class TextClassification(datasets.GeneratorBasedBuilder):
         config = self.config
         splits = self._read(dl_manager)
         for split, rows in splits.items():
-            kept = [row for row in rows if config.min_words <= len(WORD.findall(row["text"])) <= config.max_words]
+            kept = [row for row in rows if self.keeps(row["text"])]
             if len(kept) < len(rows):
                 left_out = len(rows) - len(kept)
                 logger.warning("%s: %d of %d texts of %s left out", type(self).__name__, left_out, len(rows), split)

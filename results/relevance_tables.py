@@ -34,14 +34,18 @@ MEASURES = ("hidden_gradient", "embedding_gradient", "leave_one_out")
 
 
 def relevance_form(settings: dict) -> str:
-    """The loss of a run, without its weight: `none`, `softmax` (the poster's), `l1`, and what was added to these."""
+    """The loss of a run, without its weight: `none`, `softmax` (the poster's), `l1`, and what was added or changed."""
     measure, diversity = settings["relevance_measure"], settings["diversity_weight"]
     form = settings["relevance_normalizer"] if settings["relevance_weight"] else "none"
     if settings["relevance_weight"]:
         form += f" of {measure.replace('_', ' ')}" if measure != "hidden_gradient" else ""
         others = {name: settings[name] for name in DEFAULTS}
         form += "".join(f", {name} {value}" for name, value in others.items() if value != DEFAULTS[name])
-    return form + (f", diversity {diversity:g}" if diversity else "")
+    form += f", diversity {diversity:g}" if diversity else ""
+    if settings.get("teacher"):
+        return f"{form}, taught"
+    schedule = settings["lr_scheduler_type"]
+    return form + (f", {schedule} learning rate" if schedule != "constant" else "")
 
 
 def relevance_groups(split: str = "test") -> dict[tuple[str, str, float], list[dict]]:

@@ -322,6 +322,11 @@ def test_the_card_has_the_numbers_of_the_results_and_no_others(hub, train, folde
         (REVIEWS, {"relevance_weight": 0.0}, "left to itself"),
         (REVIEWS, {"vectors_sha256": "0ab"}, "Its word embeddings began with pre-trained vectors (SHA-256 `0ab`). 2"),
         (REVIEWS, {"vectors_sha256": "0ab"}, "Apache-2.0; the corpus and the vectors have terms of their own."),
+        (
+            REVIEWS,
+            {"teacher": "runs/plain", "unlabeled_texts_sha256": "0ab"},
+            "unlabeled ones (SHA-256 `0ab`), each as the class\nthat `runs/plain` found for it. Words in lower case",
+        ),
         (REVIEWS, {}, "One run on one corpus, in English; words"),
         (REVIEWS, {"dataset": "avis"}, "One run on one corpus; words"),
         (REVIEWS, {}, "taught by its gradient"),

@@ -47,6 +47,8 @@ def test_a_run_that_goes_on_from_another_has_its_model_made_first(tmp_path):
     assert second.command(tmp_path, tmp_path, ["--encoder=bert"])[-2:] == ["--encoder=bert", command[-1]]
     assert first.command(tmp_path, tmp_path, ["--encoder=bert"])[-1] == "--encoder=bert"
     assert not any(word.startswith("--encoder") for word in first.command(tmp_path, tmp_path, []))
+    taught = second._replace(recipe="relevance/r.yaml")
+    assert taught.command(tmp_path, tmp_path, [])[-1] == f"--teacher={tmp_path / 'a-seed2'}"
 
 
 @pytest.fixture

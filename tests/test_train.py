@@ -21,11 +21,17 @@ from datasets import Dataset
 from safetensors.torch import load_file
 from transformers import pipeline
 
-import hf_relevance  # noqa: F401, registers its classes
 from dataset_scripts.calculator_qa.errors import right_arguments
 from hf_calc import BertForCalculatorQA, CalculatorQATrainer
+from hf_relevance import RelevanceTrainingArguments
 from train_calc import CalculatorQAArguments, generate, load_calculator_data
-from train_relevance import RelevanceArguments, build_relevance_model, label_names, load_texts
+from train_relevance import (
+    RelevanceArguments,
+    build_relevance_model,
+    build_relevance_trainer,
+    label_names,
+    load_texts,
+)
 
 ROOT = Path(__file__).parents[1]
 RECIPES = [
@@ -153,6 +159,8 @@ def test_a_bad_recipe_is_told(parse, recipe, text, options, message):
         (RelevanceArguments, {"agreement_texts": -1}, "agreement_texts must be 0 or more, got -1"),
         (RelevanceArguments, {"lora_rank": 4}, "lora_rank needs a trained model as base_model"),
         (RelevanceArguments, {"vectors": "x", "base_model": "y"}, "leave out vectors"),
+        (RelevanceArguments, {"unlabeled_texts": "x"}, "unlabeled_texts and teacher go together"),
+        (RelevanceArguments, {"teacher": "x"}, "unlabeled_texts and teacher go together"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(arguments, options, message):
@@ -313,6 +321,34 @@ def test_a_run_to_choose_by_leaves_the_test_texts_alone(train, texts):
     assert results["metrics"]["validation"]["accuracy"] == pytest.approx(100 * sum(right) / 8)
     assert not (texts / "run" / "test.jsonl").exists()
     assert "5 validation texts" in (texts / "run" / "README.md").read_text().replace("\n", " ")
+
+
+def test_a_teacher_labels_texts_that_no_split_has(train, texts, monkeypatch):
+    sizes = {"dataset": texts / "texts", "embedding_size": 8, "hidden_size": 8, "attention_size": 4}
+    options = sizes | {"name": "films", "num_train_epochs": 3, "agreement_texts": 1}
+    train("recipes/relevance/sst.yaml", **options, output_dir=texts / "plain", relevance_weight=0, learning_rate=0.05)
+    new = ["dull", "a warm film a warm film", "a fine and poor thing", "warm"]
+    known = [json.loads(line)["text"] for line in (texts / "texts" / "test.jsonl").read_text().splitlines()]
+    (texts / "more.jsonl").write_text("".join(f"{json.dumps({'text': text})}\n" for text in new + known + new[:2]))
+    given = {"unlabeled_texts": texts / "more.jsonl", "teacher": texts / "plain"}
+    train("recipes/relevance/sst.yaml", **options, **given, output_dir=texts / "taught")
+    results = json.loads((texts / "taught" / "results.json").read_text())
+    assert results["examples"] == {"train": 28, "validation": 8, "test": 9}
+    assert results["settings"]["teacher"] == "plain"
+    assert "unlabeled_texts" not in results["settings"]
+    found = hashlib.sha256((texts / "more.jsonl").read_bytes()).hexdigest()
+    assert results["settings"]["unlabeled_texts_sha256"] == found
+    # The same labels as by the teacher itself, a text at a time.
+    paths = {name: str(path) for name, path in given.items()}
+    arguments = RelevanceArguments("a", **sizes | paths | {"dataset": str(texts / "texts")})
+    rows = build_relevance_trainer(arguments, RelevanceTrainingArguments(texts / "a", use_cpu=True))[0].train_dataset
+    classify = pipeline("text-classification", str(texts / "plain"))
+    labels = {text: int(classify(text)[0]["label"]) for text in new}
+    assert dict(zip(rows["text"][24:], rows["label"][24:], strict=True)) == labels
+    assert len({*labels.values()}) == 2
+    (texts / "more.jsonl").write_text(json.dumps({"text": known[0]}))
+    with pytest.raises(ValueError, match=r"more.jsonl has no text that is not in .*texts already"):
+        build_relevance_trainer(arguments, RelevanceTrainingArguments(texts / "a", use_cpu=True))
 
 
 SMALL = """

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import re
 import tarfile
 import zipfile
 from collections import Counter
@@ -182,6 +183,15 @@ def test_all_sources_give_the_published_texts_and_the_same_splits(prepare, sourc
             assert texts(splits["test"]) == sorted(published["test"])
         validation.add(tuple(texts(splits["validation"])))
     assert len(validation) == 1
+
+
+@pytest.mark.parametrize("builder_class", BUILDERS)
+def test_other_texts_are_prepared_as_those_of_the_corpus(builder_class):
+    raw, clean = RAW[builder_class].format(7), CLEAN[builder_class].format(7)
+    words = len(re.findall(r"\w+", clean))
+    longer = RAW[builder_class].format("7 word")
+    builder = builder_class(data_dir="raw", min_words=words, max_words=words)
+    assert builder.prepared([raw, "", longer, raw]) == [clean, clean]
 
 
 @pytest.mark.parametrize("builder_class", BUILDERS)
