@@ -136,10 +136,12 @@ def labeled_texts(arguments: RelevanceArguments, data: DatasetDict, run: Relevan
     if arguments.dataset in CORPORA:
         texts = CORPORA[arguments.dataset](**corpus_options(arguments)).prepared(texts)
     known = {text for rows in data.values() for text in rows["text"]}
-    texts = sorted({*texts} - known, key=lambda text: (len(text), text))
+    texts = sorted({*filter(str.strip, texts)} - known, key=lambda text: (len(text), text))
     if not texts:
         raise ValueError(f"{arguments.unlabeled_texts} has no text that is not in {arguments.dataset} already")
     model = load_model(arguments.teacher, data["train"])
+    if run.should_save:
+        print(f"{arguments.teacher} labels {len(texts):,} texts")
     classify = TextClassificationPipeline(
         model=model, tokenizer=AutoTokenizer.from_pretrained(arguments.teacher), device=run.device
     )

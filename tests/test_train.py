@@ -329,7 +329,8 @@ def test_a_teacher_labels_texts_that_no_split_has(train, texts, monkeypatch):
     train("recipes/relevance/sst.yaml", **options, output_dir=texts / "plain", relevance_weight=0, learning_rate=0.05)
     new = ["dull", "a warm film a warm film", "a fine and poor thing", "warm"]
     known = [json.loads(line)["text"] for line in (texts / "texts" / "test.jsonl").read_text().splitlines()]
-    (texts / "more.jsonl").write_text("".join(f"{json.dumps({'text': text})}\n" for text in new + known + new[:2]))
+    lines = [json.dumps({"text": text}) for text in [*new, *known, *new[:2], "", " "]]
+    (texts / "more.jsonl").write_text("\n".join(lines))
     given = {"unlabeled_texts": texts / "more.jsonl", "teacher": texts / "plain"}
     train("recipes/relevance/sst.yaml", **options, **given, output_dir=texts / "taught")
     results = json.loads((texts / "taught" / "results.json").read_text())
