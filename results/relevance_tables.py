@@ -43,7 +43,8 @@ def relevance_form(settings: dict) -> str:
         form += "".join(f", {name} {value}" for name, value in others.items() if value != DEFAULTS[name])
     form += f", diversity {diversity:g}" if diversity else ""
     if settings.get("teacher"):
-        return f"{form}, taught"
+        epochs = settings["num_train_epochs"]
+        return f"{form}, taught for {epochs:g} epoch" + "s" * (epochs != 1)
     schedule = settings["lr_scheduler_type"]
     return form + (f", {schedule} learning rate" if schedule != "constant" else "")
 
