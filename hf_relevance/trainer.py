@@ -38,7 +38,7 @@ class RelevanceTrainingArguments(TrainingArguments):
     The default loss is the poster's, whose target is almost uniform in all but short texts: it flattens the attention.
     relevance_normalizer l1 keeps it peaked (`relevance_loss` says more); with relevance_measure embedding_gradient and
     a relevance_weight of 1, attention agreed best with leave-one-out of what stayed within a point of accuracy on two
-    corpora; on a third, IMDB, it costs 2.4 points (results/NOTES.md).
+    corpora; on a third, IMDB, it costs 2.4 points, for which more texts made up (results/NOTES.md).
 
     What is trained on proves nothing: with relevance_measure embedding_gradient the agreement with that gradient is no
     independent evidence any more, and leave-one-out alone is. diversity_weight trains on no measure at all.

@@ -44,7 +44,8 @@ def relevance_form(settings: dict) -> str:
     form += f", diversity {diversity:g}" if diversity else ""
     if settings.get("teacher"):
         epochs = settings["num_train_epochs"]
-        return f"{form}, taught for {epochs:g} epoch" + "s" * (epochs != 1)
+        form += f", taught for {epochs:g} epoch" + "s" * (epochs != 1)
+        return form + ", AdamW" * (not settings["amsgrad"])
     schedule = settings["lr_scheduler_type"]
     return form + (f", {schedule} learning rate" if schedule != "constant" else "")
 

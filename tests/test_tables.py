@@ -61,7 +61,7 @@ def test_runs_of_another_form_or_weight_or_split_are_another_row(write):
     write("slower", accuracy=86.0, lr_scheduler_type="linear")
     for epochs, accuracy in ((1, 87.0), (2, 88.0)):
         taught = {"teacher": "runs/plain-seed0", "num_train_epochs": epochs, "lr_scheduler_type": "linear"}
-        write(f"taught_{epochs}", accuracy=accuracy, **taught)
+        write(f"taught_{epochs}", accuracy=accuracy, **taught, amsgrad=epochs == 1)
     write("e", accuracy=90.0, split="validation")
     assert [(row[1], row[3], row[4]) for row in rows(relevance_tables.relevance_accuracy())] == [
         ("none", "80.0", "-"),
@@ -69,10 +69,10 @@ def test_runs_of_another_form_or_weight_or_split_are_another_row(write):
         ("l1, weight 0.1", "82.0", "2.0"),
         ("l1", "81.0", "1.0"),
         ("l1, taught for 1 epoch", "87.0", "7.0"),
-        ("l1, taught for 2 epochs", "88.0", "8.0"),
         ("l1 of embedding gradient", "83.0", "3.0"),
         ("l1, linear learning rate", "86.0", "6.0"),
         ("l1, relevance_temperature 0.05", "85.0", "5.0"),
+        ("l1, taught for 2 epochs, AdamW", "88.0", "8.0"),
         ("l1 of embedding gradient, diversity 0.5", "84.0", "4.0"),
     ]
     assert [row[1:3] + row[4:5] for row in rows(relevance_tables.relevance_search())] == [["l1", "1", "90.0"]]
