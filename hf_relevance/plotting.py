@@ -299,7 +299,7 @@ def correlation_figure(histograms, title="Agreement of attention with the gradie
         axes.stairs(shares[label], edges, fill=True, color=_shade(1, _DARKEST[0]))
         axes.axvline(mean, color=_INK, linewidth=1.8)
         text = f"{label}: mean {mean:.2f} (line) of {counts[label].sum():.0f} texts"
-        axes.set_title(text, loc="left", size=9, color=_INK)
+        axes.set_title(textwrap.fill(text, 80), loc="left", size=9, color=_INK)
         if label != first:
             axes.stairs(shares[first], edges, color=_INK, linestyle=":", label=first)
             axes.legend(loc="upper left", fontsize=8.5, frameon=False)

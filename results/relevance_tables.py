@@ -45,9 +45,9 @@ def relevance_form(settings: dict) -> str:
     if settings.get("teacher"):
         epochs = settings["num_train_epochs"]
         form += f", taught for {epochs:g} epoch" + "s" * (epochs != 1)
-        return form + ", AdamW" * (not settings["amsgrad"])
+    form += ", AdamW" * (not settings["amsgrad"])
     schedule = settings["lr_scheduler_type"]
-    return form + (f", {schedule} learning rate" if schedule != "constant" else "")
+    return form + (f", {schedule} rate" if schedule != "constant" else "")
 
 
 def relevance_groups(split: str = "test") -> dict[tuple[str, str, float], list[dict]]:

@@ -68,12 +68,12 @@ def test_runs_of_another_form_or_weight_or_split_are_another_row(write):
         ("none, diversity 0.5", "79.0", "-1.0"),
         ("l1, weight 0.1", "82.0", "2.0"),
         ("l1", "81.0", "1.0"),
-        ("l1, taught for 1 epoch", "87.0", "7.0"),
+        ("l1, linear rate", "86.0", "6.0"),
         ("l1 of embedding gradient", "83.0", "3.0"),
-        ("l1, linear learning rate", "86.0", "6.0"),
         ("l1, relevance_temperature 0.05", "85.0", "5.0"),
-        ("l1, taught for 2 epochs, AdamW", "88.0", "8.0"),
+        ("l1, taught for 1 epoch, linear rate", "87.0", "7.0"),
         ("l1 of embedding gradient, diversity 0.5", "84.0", "4.0"),
+        ("l1, taught for 2 epochs, AdamW, linear rate", "88.0", "8.0"),
     ]
     assert [row[1:3] + row[4:5] for row in rows(relevance_tables.relevance_search())] == [["l1", "1", "90.0"]]
 

@@ -323,7 +323,7 @@ def test_a_run_to_choose_by_leaves_the_test_texts_alone(train, texts):
     assert "5 validation texts" in (texts / "run" / "README.md").read_text().replace("\n", " ")
 
 
-def test_a_teacher_labels_texts_that_no_split_has(train, texts, monkeypatch):
+def test_a_teacher_labels_texts_that_no_split_has(train, texts):
     sizes = {"dataset": texts / "texts", "embedding_size": 8, "hidden_size": 8, "attention_size": 4}
     options = sizes | {"name": "films", "num_train_epochs": 3, "agreement_texts": 1}
     train("recipes/relevance/sst.yaml", **options, output_dir=texts / "plain", relevance_weight=0, learning_rate=0.05)
